@@ -1,0 +1,5 @@
+"""`python -m imfcodec`: the command line without an installed script."""
+
+from imfcodec.cli import main
+
+main()
