@@ -1,0 +1,423 @@
+"""The command line: parses options, calls the API and prints. Heavy modules are imported by the command that needs them."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from imfcodec import __version__
+from imfcodec.errors import ImfError, UsageError
+from imfcodec.files import check_target, write_beside
+from imfcodec.progress import ProgressReporter
+
+if TYPE_CHECKING:
+    from imfcodec.api import DecodeStats, EncodeStats
+    from imfcodec.video.reader import RawSpec
+
+EXIT_FAILURE = 1
+EXIT_CONCEALED = 6
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+EXIT_CODES = """\b
+Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
+3 corrupt or unreadable input, 4 a limit exceeded, 5 model missing or different,
+6 decoded with concealed losses, 130 interrupted."""
+
+Command = Callable[..., Any]
+
+
+def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several click options as one decorator, shown in the order given."""
+
+    def apply(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "lines", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="How to show progress on stderr; auto is a bar on a terminal, else lines.",
+)
+raw_options = _options(
+    click.option("--size", metavar="WxH", help="Frame size of headerless .yuv input (8-bit 4:2:0)."),
+    click.option("--rate", metavar="R", help="Frame rate of headerless .yuv input, e.g. 25 or 30000/1001."),
+)
+model_options = _options(
+    click.option(
+        "--model", metavar="NAME|PATH", help="Model to use. [default: encode: the best one; decode: by stream]"
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]"),
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of the networks.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="imfcodec")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Neural video codec for a person talking on screen at a few kilobits per second.
+
+    Files named "-" are standard input and output: Y4M for frames, .imf for streams.
+    """
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("target")
+@click.option(
+    "-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
+)
+@click.option(
+    "--structure",
+    type=click.Choice(["offline", "low-delay"]),
+    default="offline",
+    show_default=True,
+    help="offline looks ahead; low-delay sends each frame on its own.",
+)
+@click.option("--golden-interval", type=click.IntRange(8, 32), help="Frames between references. [default: by quality]")
+@click.option(
+    "--key-interval", type=click.IntRange(min=1), help="Frames between key frames. [default: start and scene cuts]"
+)
+@click.option(
+    "--audio",
+    default="copy",
+    show_default=True,
+    metavar="copy|opus:RATE|none",
+    help="What to do with sound, e.g. opus:12k.",
+)
+@model_options
+@raw_options
+@overwrite_option
+@click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
+@progress_option
+def encode(
+    source: str,
+    target: str,
+    quality: int,
+    structure: str,
+    golden_interval: int | None,
+    key_interval: int | None,
+    audio: str,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    size: str | None,
+    rate: str | None,
+    overwrite: bool,
+    stats: str | None,
+    progress: str,
+) -> None:
+    """Encode a video file, or Y4M from "-", into an .imf stream."""
+    if stats:
+        check_target(stats, overwrite=overwrite)
+    from imfcodec import api
+
+    with _reporter(progress, "encode") as report:
+        result = api.encode(
+            _input(source),
+            _output(target),
+            quality=quality,
+            structure=structure,
+            golden_interval=golden_interval,
+            key_interval=key_interval,
+            audio=audio,
+            model=model,
+            device=device,
+            threads=threads,
+            raw=_raw_spec(size, rate),
+            overwrite=overwrite,
+            progress=report,
+        )
+    click.echo(_encode_line(result), err=True)
+    if stats:
+        _write_text(stats, json.dumps(result.to_dict(), indent=1))
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("target")
+@model_options
+@dtype_option
+@click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@overwrite_option
+@progress_option
+def decode(
+    source: str,
+    target: str,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    dtype: str,
+    conceal: bool,
+    overwrite: bool,
+    progress: str,
+) -> int:
+    """Decode an .imf stream into .mp4, .mkv (FFV1), .y4m, a folder or %05d.png pattern, or Y4M to "-".
+
+    .mp4 is H.264, visually lossless; .mkv and .y4m hold exactly the decoded frames.
+    """
+    from imfcodec import api
+
+    with _reporter(progress, "decode") as report:
+        result = api.decode(
+            _input(source),
+            _output(target),
+            model=model,
+            device=device,
+            threads=threads,
+            dtype=dtype,
+            conceal=conceal,
+            overwrite=overwrite,
+            progress=report,
+        )
+    click.echo(_decode_line(result), err=True)
+    return EXIT_CONCEALED if result.has_losses else 0
+
+
+@cli.command()
+@click.argument("stream")
+@json_option
+@click.option("--packets", is_flag=True, help="List every packet.")
+def info(stream: str, as_json: bool, packets: bool) -> None:
+    """Show what an .imf stream holds, without a model."""
+    from imfcodec import api
+
+    report = api.describe(_input(stream), packets=packets)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    rows = report.pop("packets", [])
+    _print_fields(report)
+    _print_table(rows)
+
+
+@cli.command()
+@click.argument("stream")
+@click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
+@model_options
+@json_option
+def verify(stream: str, decode_fully: bool, model: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Check structure and checksums of an .imf stream; exit code 3 if it is damaged."""
+    from imfcodec import api
+
+    source = _input(stream)
+    report = api.describe(source)
+    if decode_fully:
+        if not isinstance(source, str):
+            raise UsageError("verify --decode reads the stream twice; give a file, not -")
+        report["decoded_frames"] = api.count_decoded_frames(source, model=model, device=device, threads=threads)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        click.echo(f"{stream}: intact, {report['frames']} frames" + (", all decoded" if decode_fully else ""))
+
+
+@cli.command()
+@click.argument("reference")
+@click.argument("distorted")
+@raw_options
+@click.option("--csv", "csv_path", metavar="FILE", help="Write figures per frame to a CSV file.")
+@click.option("--json", "json_path", metavar="FILE", help="Write everything to a JSON file.")
+@click.option("--per-frame", is_flag=True, help="Print figures of every frame too.")
+@overwrite_option
+def compare(
+    reference: str,
+    distorted: str,
+    size: str | None,
+    rate: str | None,
+    csv_path: str | None,
+    json_path: str | None,
+    per_frame: bool,
+    overwrite: bool,
+) -> None:
+    """Measure how close DISTORTED is to REFERENCE: PSNR, SSIM, MS-SSIM."""
+    for path in filter(None, (csv_path, json_path)):
+        check_target(path, overwrite=overwrite)
+    from dataclasses import asdict
+
+    from imfcodec.evaluation.metrics import compare_files
+
+    report = compare_files(_input(reference), _input(distorted), raw=_raw_spec(size, rate))
+    if csv_path:
+        _write_text(csv_path, report.to_csv())
+    if json_path:
+        _write_text(json_path, report.to_json())
+    rows = [{"frame": str(index), **asdict(frame)} for index, frame in enumerate(report.frames)] if per_frame else []
+    rows += [{"frame": "mean", **asdict(report.mean)}, {"frame": "5th percentile", **asdict(report.percentile_5)}]
+    _print_table(rows)
+
+
+@cli.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models that come with the package."""
+    from imfcodec import api
+
+    rows = api.list_models()
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _print_table(rows)
+
+
+@cli.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this installation: versions, device, weights, FFmpeg codecs; exit code 5 if the weights are not in order."""
+    from imfcodec import api
+
+    report = api.diagnose()
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        _print_fields(report)
+    if report["problem"]:
+        raise report["problem"]
+
+
+@cli.command()
+@click.argument("folder", default="demo")
+@click.option("-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True)
+@overwrite_option
+@progress_option
+def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
+    """Draw a talking face with sound, encode, decode and measure it; the files go to FOLDER."""
+    from imfcodec.evaluation.demo import run_demo
+
+    with _reporter(progress, "demo") as report:
+        result = run_demo(Path(folder), quality=quality, overwrite=overwrite, progress=report)
+    _print_fields(result)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors become one line on stderr."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="imfcodec", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("imfcodec: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _explain(error)
+
+
+def main() -> None:
+    """Entry point of the `imfcodec` command: never returns."""
+    # A terminated run cleans up as an interrupted one does: no half-written file stays behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_TERMINATED))
+    sys.exit(run(sys.argv[1:]))
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line and return its exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads standard output any more: keep the interpreter from failing again when it flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message = "the reader of standard output has gone"
+    elif isinstance(error, ImfError | OSError):
+        message = str(error)
+    else:
+        message = f"internal error, {type(error).__name__}: {error} (imfcodec --debug ... shows where)"
+    click.echo(f"imfcodec: {' '.join(message.split())}", err=True)
+    return error.exit_code if isinstance(error, ImfError) else EXIT_FAILURE
+
+
+def _input(name: str) -> str | BinaryIO:
+    return sys.stdin.buffer if name == "-" else name
+
+
+def _output(name: str) -> str | BinaryIO:
+    return sys.stdout.buffer if name == "-" else name
+
+
+def _raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":
+    if size is None and rate is None:
+        return None
+    if size is None or rate is None:
+        raise UsageError("headerless .yuv input needs both --size WxH and --rate R")
+    from imfcodec.video.reader import RawSpec
+
+    return RawSpec.parse(size, rate)
+
+
+@contextmanager
+def _reporter(style: str, verb: str) -> Iterator[ProgressReporter]:
+    if style == "auto":
+        style = "bar" if sys.stderr.isatty() else "lines"
+    reporter = ProgressReporter(style, verb, sys.stderr)
+    try:
+        yield reporter
+    finally:
+        reporter.close()
+
+
+def _encode_line(stats: "EncodeStats") -> str:
+    parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
+    return (
+        f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps"
+    )
+
+
+def _decode_line(stats: "DecodeStats") -> str:
+    losses = f", {stats.concealed_frames} concealed, {stats.lost_packets} packets lost" if stats.has_losses else ""
+    return f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.fps:.1f} fps{losses}"
+
+
+def _write_text(path: str, text: str) -> None:
+    with write_beside(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def _print_fields(report: dict[str, Any]) -> None:
+    width = max(map(len, report), default=0)
+    for name, value in report.items():
+        click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    cells = [[name.replace("_", " ") for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        click.echo("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
+    return str(value)

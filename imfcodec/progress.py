@@ -1,0 +1,116 @@
+"""How far a job has come, and the ways to show it: a terminal line, plain lines or JSON. Standard library only."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+INTERVAL_SECONDS = {"bar": 0.1, "lines": 5.0, "json": 0.5}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a running encode or decode.
+
+    Attributes:
+        frames: frames finished so far.
+        frame_total: frames expected, None where the source does not say.
+        elapsed_seconds: wall time since the start.
+        byte_count: bytes of .imf written or read so far.
+        duration_seconds: playing time of the finished frames.
+    """
+
+    frames: int
+    frame_total: int | None
+    elapsed_seconds: float
+    byte_count: int
+    duration_seconds: float
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of wall time."""
+        return self.frames / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    @property
+    def kbps(self) -> float:
+        """Mean rate so far in kilobits per second of playing time."""
+        return self.byte_count * 8 / 1000 / self.duration_seconds if self.duration_seconds else 0.0
+
+    @property
+    def percent(self) -> float | None:
+        """0..100, None where the total is not known."""
+        return min(100.0, 100 * self.frames / self.frame_total) if self.frame_total else None
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Wall time still to go at the speed so far, None where it cannot be told."""
+        if not self.frame_total or not self.frames:
+            return None
+        return max(0, self.frame_total - self.frames) * self.elapsed_seconds / self.frames
+
+
+class ProgressReporter:
+    """Writes `Progress` to a text stream, not more often than its style's interval; the last state always.
+
+    Args:
+        style: "bar" (one line that is rewritten), "lines", "json" (one object a line) or "none".
+        verb: what is being done, e.g. "encode".
+        stream: where to write; never standard output, which is for data.
+    """
+
+    def __init__(self, style: str, verb: str, stream: TextIO) -> None:
+        self._style, self._verb, self._stream = style, verb, stream
+        self._last_time = float("-inf") if style == "bar" else time.monotonic()
+        self._unwritten: Progress | None = None
+        self._line_open = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Note the new state and show it if it is time to."""
+        self._unwritten = progress
+        now = time.monotonic()
+        if self._style != "none" and now - self._last_time >= INTERVAL_SECONDS[self._style]:
+            self._last_time = now
+            self._write(progress)
+
+    def close(self) -> None:
+        """Show the last state if it has not been shown, and end the terminal line."""
+        if self._unwritten and self._style in ("bar", "json"):
+            self._write(self._unwritten)
+        if self._line_open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._line_open = False
+
+    def _write(self, progress: Progress) -> None:
+        self._unwritten = None
+        if self._style == "json":
+            self._stream.write(json.dumps(_as_dict(self._verb, progress)) + "\n")
+        elif self._style == "bar":
+            self._stream.write(f"\r\033[K{_as_line(self._verb, progress)}")
+            self._line_open = True
+        else:
+            self._stream.write(_as_line(self._verb, progress) + "\n")
+        self._stream.flush()
+
+
+def _as_dict(verb: str, progress: Progress) -> dict[str, str | int | float | None]:
+    return {
+        "event": verb,
+        "frames": progress.frames,
+        "frame_total": progress.frame_total,
+        "percent": progress.percent,
+        "fps": round(progress.fps, 3),
+        "kbps": round(progress.kbps, 3),
+        "bytes": progress.byte_count,
+        "eta_seconds": progress.eta_seconds,
+    }
+
+
+def _as_line(verb: str, progress: Progress) -> str:
+    share = "" if progress.percent is None else f" {progress.percent:3.0f}%"
+    total = "" if progress.frame_total is None else f"/{progress.frame_total}"
+    line = f"{verb}{share}  {progress.frames}{total} frames  {progress.fps:.1f} fps  {progress.kbps:.2f} kbps"
+    if progress.eta_seconds is None:
+        return line
+    minutes, seconds = divmod(round(progress.eta_seconds), 60)
+    return f"{line}  ETA {minutes}:{seconds:02d}"
