@@ -1,0 +1,114 @@
+from fractions import Fraction
+
+import pytest
+from video_clips import click_and_flash, make_format, make_frames, write_click
+
+from imfcodec.errors import InputError, UsageError
+from imfcodec.frames import AudioPacket, AudioTrack
+from imfcodec.video.audio import require_copyable, transcode_opus
+from imfcodec.video.reader import open_clip
+from imfcodec.video.writer import open_writer
+
+
+def copy_clip(source, target, opus_bps=None):
+    """Copy a clip the way decode does: frames and sound come separately and go out interleaved by time."""
+    with open_clip(source) as clip:
+        track, packets = clip.audio, clip.audio_packets()
+        if opus_bps:
+            track, packets = transcode_opus(packets, track, opus_bps)
+        with open_writer(target, clip.format, audio=track) as writer:
+            waiting = next(packets, None)
+            for frame in clip.frames():
+                while waiting and waiting.pts * track.time_base <= frame.pts * clip.format.time_base:
+                    writer.write_audio(waiting)
+                    waiting = next(packets, None)
+                writer.write(frame)
+            while waiting:
+                writer.write_audio(waiting)
+                waiting = next(packets, None)
+
+
+CODECS = [
+    ("aac", 44100, ".mp4"),
+    ("ac3", 48000, ".mp4"),
+    ("flac", 16000, ".mkv"),
+    ("libmp3lame", 44100, ".mp4"),
+    ("libopus", 48000, ".mkv"),
+]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("codec,rate,source_suffix", CODECS)
+def test_copied_sound_stays_in_sync(tmp_path, codec, rate, source_suffix, suffix):
+    source, target = tmp_path / f"in{source_suffix}", tmp_path / f"out{suffix}"
+    write_click(source, codec, rate, 1.0)
+    click, flash = click_and_flash(source)
+    copy_clip(source, target)
+    copied_click, copied_flash = click_and_flash(target)
+    assert copied_click - copied_flash == pytest.approx(click - flash, abs=0.003)
+
+
+def test_copied_packets_are_the_same_bytes(tmp_path):
+    write_click(tmp_path / "in.mp4", "aac", 44100, 1.0)
+    copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    with open_clip(tmp_path / "in.mp4") as before, open_clip(tmp_path / "out.mp4") as after:
+        assert before.audio == after.audio
+        assert list(before.audio_packets()) == list(after.audio_packets())
+
+
+def test_a_video_that_starts_after_its_sound_stays_in_sync(tmp_path):
+    write_click(tmp_path / "in.mp4", "aac", 48000, 1.0, video_start=0.4)
+    click, flash = click_and_flash(tmp_path / "in.mp4")
+    assert flash - click == pytest.approx(0.4, abs=0.03)
+    copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    copied_click, copied_flash = click_and_flash(tmp_path / "out.mp4")
+    assert copied_flash - copied_click == pytest.approx(flash - click, abs=0.003)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_opus_is_small_and_in_sync(tmp_path, suffix, rate):
+    source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    write_click(source, "aac", rate, 1.0)
+    click, flash = click_and_flash(source)
+    copy_clip(source, target, opus_bps=12_000)
+    new_click, new_flash = click_and_flash(target)
+    assert new_click - new_flash == pytest.approx(click - flash, abs=0.005)
+    with open_clip(target) as clip:
+        assert (clip.audio.codec, clip.audio.sample_rate, clip.audio.channels) == ("opus", 48000, 1)
+        assert sum(len(packet.data) for packet in clip.audio_packets()) * 8 / 2 < 16_000
+
+
+def test_opus_refuses_what_it_cannot_do():
+    track = AudioTrack("aac", 44100, 1, Fraction(1, 44100), b"\x12\x08")
+    with pytest.raises(UsageError, match="6000"):
+        transcode_opus([], track, 100)
+    with pytest.raises(UsageError, match="no decoder"):
+        transcode_opus([], AudioTrack("no_such_codec", 44100, 1, Fraction(1, 44100)), 12_000)
+    with pytest.raises(InputError, match="not a sound codec"):
+        transcode_opus([], AudioTrack("h264", 44100, 1, Fraction(1, 44100)), 12_000)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        list(transcode_opus([AudioPacket(0, 1024, b"\xff" * 50)], track, 12_000)[1])
+
+
+def test_sound_that_cannot_travel_is_refused(tmp_path):
+    video = make_format()
+    strange = AudioTrack("wmav2", 44100, 2, Fraction(1, 44100))
+    with pytest.raises(UsageError, match="wmav2"):
+        require_copyable(strange)
+    with pytest.raises(UsageError, match="cannot be copied"):
+        open_writer(tmp_path / "out.mkv", video, audio=strange)
+    unannounced = open_writer(tmp_path / "out.mkv", video)
+    with pytest.raises(UsageError, match="announced"), unannounced as writer:
+        writer.write_audio(AudioPacket(0, 1024, b"x"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_without_sound_drop_it(tmp_path):
+    video = make_format()
+    track = AudioTrack("aac", 44100, 1, Fraction(1, 44100), b"\x12\x08")
+    with open_writer(tmp_path / "out.y4m", video, audio=track) as writer:
+        assert not writer.holds_audio
+        writer.write_audio(AudioPacket(0, 1024, b"x"))
+        writer.write(make_frames(video, 1)[0])
+    assert (tmp_path / "out.y4m").exists()

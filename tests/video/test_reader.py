@@ -1,0 +1,215 @@
+import io
+import os
+import threading
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from video_clips import make_format, make_frames, same_pixels, write_click, write_encoded
+
+from imfcodec.errors import InputError, LimitError, UsageError
+from imfcodec.video.reader import RawSpec, open_clip
+from imfcodec.video.writer import open_writer
+
+
+def write_clip(path, video, frames, **options):
+    with open_writer(path, video, **options) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture
+def y4m_bytes():
+    video = make_format(33, 17)
+    sink = io.BytesIO()
+    write_clip(sink, video, make_frames(video, 5))
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".y4m", ".mkv"])
+@pytest.mark.parametrize("size", [(64, 48), (33, 17), (16, 31), (17, 16)])
+def test_lossless_files_give_back_the_exact_planes(tmp_path, suffix, size):
+    video = make_format(*size, rate=Fraction(30000, 1001))
+    frames = make_frames(video, 4)
+    with open_clip(write_clip(tmp_path / f"clip{suffix}", video, frames)) as clip:
+        assert (clip.format.width, clip.format.height) == size
+        assert clip.format.frame_rate == Fraction(30000, 1001)
+        assert clip.frame_count_hint == 4
+        read = list(clip.frames())
+    assert len(read) == 4
+    assert all(same_pixels(a, b) for a, b in zip(frames, read, strict=True))
+    assert read[0].u.shape == (-(-size[1] // 2), -(-size[0] // 2))
+
+
+def test_frames_can_be_read_twice_from_a_file(tmp_path):
+    video = make_format()
+    path = write_clip(tmp_path / "clip.mkv", video, make_frames(video, 3))
+    with open_clip(path) as clip:
+        first, second = list(clip.frames()), list(clip.frames())
+    assert [f.pts for f in first] == [f.pts for f in second]
+    assert all(same_pixels(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_one_frame_is_a_video(tmp_path):
+    video = make_format(rate=Fraction(30))
+    for name in ("one.mp4", "one.mkv", "one.y4m"):
+        with open_clip(write_clip(tmp_path / name, video, make_frames(video, 1))) as clip:
+            assert not clip.variable_rate
+            assert len(list(clip.frames())) == 1
+
+
+@pytest.mark.parametrize("codec,suffix", [("libx264", ".mp4"), ("libvpx-vp9", ".webm"), ("mpeg4", ".mov")])
+def test_constant_rate_is_seen_in_every_container(tmp_path, codec, suffix):
+    video = make_format()
+    write_encoded(tmp_path / f"c{suffix}", codec, "yuv420p", [[f.y, f.u, f.v] for f in make_frames(video, 12)])
+    with open_clip(tmp_path / f"c{suffix}") as clip:
+        stamps = [frame.pts for frame in clip.frames()]
+        step = 1 / (clip.format.frame_rate * clip.format.time_base)
+    assert (clip.format.frame_rate, clip.variable_rate, clip.frame_count_hint) == (25, False, 12)
+    assert [pts - stamps[0] for pts in stamps] == [n * step for n in range(12)]
+
+
+def test_ten_bits_lose_two_and_nothing_else(tmp_path):
+    video = make_format()
+    frames = make_frames(video, 3)
+    deep = [[plane.astype(np.uint16) * 4 for plane in (f.y, f.u, f.v)] for f in frames]
+    write_encoded(tmp_path / "deep.mkv", "ffv1", "yuv420p10le", deep)
+    with open_clip(tmp_path / "deep.mkv") as clip:
+        assert all(same_pixels(a, b) for a, b in zip(frames, clip.frames(), strict=True))
+
+
+def test_other_chroma_layouts_keep_luma_exactly(tmp_path):
+    video = make_format()
+    y = make_frames(video, 1)[0].y
+    chroma = np.full((48, 64), 90, np.uint8)
+    write_encoded(tmp_path / "444.mkv", "ffv1", "yuv444p", [[y, chroma, chroma]])
+    write_encoded(tmp_path / "grey.mkv", "ffv1", "gray", [[y]])
+    for name, expected in (("444.mkv", 90), ("grey.mkv", 128)):
+        with open_clip(tmp_path / name) as clip:
+            frame = next(clip.frames())
+        assert np.array_equal(frame.y, y)
+        assert np.all(frame.u == expected) and frame.u.shape == (24, 32)
+
+
+def test_full_range_stays_full_range(tmp_path):
+    video = make_format()
+    frame = make_frames(video, 1)[0]
+    planes = [frame.y, frame.u.repeat(2, 0), frame.v.repeat(2, 0)]
+    write_encoded(tmp_path / "full.mkv", "ffv1", "yuv422p", [planes], color_range=2, colorspace=1)
+    with open_clip(tmp_path / "full.mkv") as clip:
+        assert clip.format.colour.full_range and clip.format.colour.matrix == 1
+        assert np.array_equal(next(clip.frames()).y, frame.y)
+
+
+def test_rgb_becomes_bt709(tmp_path):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 255
+    with av.open(str(tmp_path / "red.png"), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(red, "rgb24")))
+        container.mux(stream.encode(None))
+    with open_clip(tmp_path / "red.png") as clip:
+        frame = next(clip.frames())
+    assert clip.format.colour.matrix == 1 and not clip.format.colour.full_range
+    assert abs(int(frame.y.mean()) - 63) <= 1 and abs(int(frame.v.mean()) - 240) <= 1
+
+
+def test_headerless_video_needs_its_size(tmp_path):
+    video = make_format(33, 17)
+    frames = make_frames(video, 3)
+    path = tmp_path / "clip.yuv"
+    path.write_bytes(b"".join(plane.tobytes() for f in frames for plane in (f.y, f.u, f.v)))
+    with pytest.raises(UsageError, match="size"):
+        open_clip(path)
+    with open_clip(path, raw=RawSpec(33, 17, Fraction(24))) as clip:
+        assert clip.format.frame_rate == 24
+        assert all(same_pixels(a, b) for a, b in zip(frames, clip.frames(), strict=True))
+    with pytest.raises(InputError, match="whole number"):
+        open_clip(path, raw=RawSpec(32, 17, Fraction(24)))
+    with pytest.raises(LimitError):
+        open_clip(path, raw=RawSpec(8, 17, Fraction(24)))
+    with pytest.raises(InputError, match="pixel format"):
+        open_clip(path, raw=RawSpec(33, 17, Fraction(24), "no_such_format"))
+
+
+def test_y4m_comes_through_a_pipe(y4m_bytes):
+    read_end, write_end = os.pipe()
+
+    def feed():
+        with os.fdopen(write_end, "wb") as sink:
+            sink.write(y4m_bytes)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with os.fdopen(read_end, "rb") as source, open_clip(source) as clip:
+        assert clip.frame_count_hint is None and clip.audio is None
+        frames = list(clip.frames())
+        with pytest.raises(UsageError, match="once"):
+            next(clip.frames())
+    thread.join()
+    assert all(same_pixels(a, b) for a, b in zip(make_frames(make_format(33, 17), 5), frames, strict=True))
+    assert [frame.pts for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_broken_pipes_are_named(y4m_bytes):
+    with pytest.raises(InputError, match="Y4M"):
+        open_clip(io.BytesIO(b""))
+    with pytest.raises(InputError, match="Y4M"):
+        open_clip(io.BytesIO(b"no video at all" * 99))
+    with open_clip(io.BytesIO(y4m_bytes[:-100])) as clip, pytest.raises(InputError, match="cut off after 4 frames"):
+        list(clip.frames())
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.mp4: no such file"):
+        open_clip(tmp_path / "gone.mp4")
+    with pytest.raises(InputError, match="is a folder"):
+        open_clip(tmp_path)
+    for name, content in (("a.txt", b"hello\n" * 500), ("b.mp4", b"\0" * 5000), ("c.mkv", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="not a readable video"):
+            open_clip(tmp_path / name)
+
+
+def test_a_file_without_pictures_is_an_input_error(tmp_path):
+    header = b"YUV4MPEG2 W64 H48 F25:1 Ip C420jpeg\n"
+    (tmp_path / "empty.y4m").write_bytes(header)
+    with pytest.raises(InputError, match="no video frames"):
+        open_clip(tmp_path / "empty.y4m")
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(InputError, match="no video track"):
+        open_clip(tmp_path / "sound.mkv")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".y4m"])
+def test_cut_off_files_are_input_errors(tmp_path, suffix):
+    video = make_format()
+    whole = write_clip(tmp_path / f"whole{suffix}", video, make_frames(video, 20)).read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(InputError, match="cut"), open_clip(cut) as clip:
+        list(clip.frames())
+
+
+@pytest.mark.parametrize("size", [(15, 64), (4098, 32), (2400, 2400)])
+def test_sizes_outside_the_limits_are_refused(tmp_path, size):
+    (tmp_path / "big.y4m").write_bytes(f"YUV4MPEG2 W{size[0]} H{size[1]} F25:1 C420jpeg\nFRAME\n".encode() + bytes(99))
+    with pytest.raises(LimitError, match=f"{size[0]}x{size[1]}"):
+        open_clip(tmp_path / "big.y4m")
+
+
+def test_sound_can_be_left_alone(tmp_path):
+    write_click(tmp_path / "clip.mp4", "aac", 44100, 1.0)
+    with open_clip(tmp_path / "clip.mp4", audio=False) as clip:
+        assert clip.audio is None and list(clip.audio_packets()) == []
+    with open_clip(tmp_path / "clip.mp4") as clip:
+        assert (clip.audio.codec, clip.audio.sample_rate, clip.audio.channels) == ("aac", 44100, 1)
+        assert clip.audio.extradata and sum(1 for _ in clip.audio_packets()) > 80

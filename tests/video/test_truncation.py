@@ -1,0 +1,23 @@
+from imfcodec.video.truncation import matroska_ends_early, y4m_ends_early
+
+EBML = b"\x1a\x45\xdf\xa3\x84abcd"
+SEGMENT = b"\x18\x53\x80\x67"
+
+
+def test_y4m_length_is_counted_in_whole_frames():
+    head = b"YUV4MPEG2 W2 H2\nFRAME\n"
+    assert not y4m_ends_early(head, 16 + 3 * 12, 3, 6)
+    assert y4m_ends_early(head, 16 + 3 * 12 + 1, 3, 6)
+    assert not y4m_ends_early(b"YUV4MPEG2 W2 H2\nFRAME Ip\n", 999, 3, 6)
+
+
+def test_matroska_segment_size_is_compared_with_the_file():
+    head = EBML + SEGMENT + b"\x40\x64"  # 100 bytes, size written in two
+    assert not matroska_ends_early(head, len(head) + 100)
+    assert matroska_ends_early(head, len(head) + 99)
+
+
+def test_unknown_sizes_and_other_files_are_let_through():
+    assert not matroska_ends_early(EBML + SEGMENT + b"\x01" + b"\xff" * 7, 20)
+    for head in (b"", b"\x1a\x45\xdf\xa3", EBML, EBML + SEGMENT, b"\0" * 50, EBML + SEGMENT + b"\0" * 9):
+        assert not matroska_ends_early(head, 1)
