@@ -1,0 +1,403 @@
+"""Packets: what stands between the header and the end of a stream, and how each body is written and read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from imfcodec.bitstream.bits import (
+    CHECKSUM_BYTES,
+    ByteCursor,
+    ByteSource,
+    check_time_stamp,
+    crc16,
+    encode_varint,
+    encode_zigzag,
+)
+from imfcodec.bitstream.header import StreamHeader
+from imfcodec.errors import CorruptStreamError, LimitError, UsageError
+from imfcodec.frames import AudioPacket
+
+MAX_BODY_BYTES = 1 << 26
+MAX_CHUNK_FRAMES = 64
+MAX_FRAMES = (1 << 32) - 1
+MAX_AUDIO_BATCH = 1024
+MAX_AUDIO_DURATION = 1 << 40
+
+_CHUNK_TAIL, _CHUNK_USUAL, _CHUNK_EXPLICIT = 1, 2, 3
+_COUNT_MASK, _KIND_MASK, _EXPLICIT_BIT = 0x3F, 0x07, 0x20
+_IRREGULAR, _EQUAL_SIZES = 0x01, 0x02
+
+
+class PacketKind(IntEnum):
+    """What a packet holds; the numbers are those of the format."""
+
+    KEY = 1
+    CHUNK = 2
+    DELAY_GOLDEN = 3
+    DELAY_TOKEN = 4
+    AUDIO = 5
+    INDEX = 6
+    END = 7
+
+
+DELAY_KINDS = (PacketKind.DELAY_GOLDEN, PacketKind.DELAY_TOKEN)
+VIDEO_KINDS = (PacketKind.KEY, PacketKind.CHUNK, *DELAY_KINDS)
+
+
+@dataclass(frozen=True)
+class VideoPacket:
+    """One or more coded frames, in display order right after the frames of the video packet before.
+
+    Attributes:
+        kind: KEY (one key frame, opens a group), CHUNK (`frame_count` frames, the last of them golden if `golden`),
+            DELAY_GOLDEN or DELAY_TOKEN (one frame with past references only).
+        frame_count: 1..64 for CHUNK, 1 otherwise.
+        quality: quantiser index 0..255 of the key or golden frame; 0 on reading where there is none.
+        token_quality: quantiser index 0..255 of the token frames. On a KEY: the group's usual one (see below).
+        pts: time stamps of the frames, ticks of the format's time base, strictly increasing.
+        payload: entropy-coded body.
+        golden: CHUNK only: whether the last frame is a golden frame.
+        golden_quality: KEY only: the usual `quality` of golden frames in its group. Packets whose qualities are the
+            usual ones of their group do not spend bytes on them.
+    """
+
+    kind: PacketKind
+    frame_count: int
+    quality: int
+    token_quality: int
+    pts: tuple[int, ...]
+    payload: bytes
+    golden: bool = False
+    golden_quality: int = 0
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """Consecutive audio packets, carried together."""
+
+    packets: tuple[AudioPacket, ...]
+
+
+@dataclass(frozen=True)
+class LostPacket:
+    """A stretch of the stream that could not be used; only a concealing reader gives these.
+
+    Attributes:
+        kind: kind of the packet as its damaged head claims, None if unknown.
+        frame_count: number of frames lost, None if unknown (a later LostPacket may account for them).
+        reason: one line for a person.
+        pts: nominal time stamps of the lost frames; empty if their number is unknown.
+    """
+
+    kind: PacketKind | None
+    frame_count: int | None
+    reason: str
+    pts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PacketHead:
+    """The meaning of a packet's first byte.
+
+    Attributes:
+        kind: the packet's kind.
+        frame_count: frames in the packet; 0 for AUDIO, INDEX and END.
+        golden: CHUNK only: the last frame is golden.
+        explicit: the body starts with the packet's own qualities instead of relying on the group's usual ones.
+    """
+
+    kind: PacketKind
+    frame_count: int = 0
+    golden: bool = False
+    explicit: bool = False
+
+    def to_byte(self) -> int:
+        """The first byte of the packet."""
+        if self.kind is not PacketKind.CHUNK:
+            return self.kind | (_EXPLICIT_BIT if self.explicit else 0)
+        golden_form = _CHUNK_EXPLICIT if self.explicit else _CHUNK_USUAL
+        return (golden_form if self.golden else _CHUNK_TAIL) << 6 | self.frame_count - 1
+
+    @staticmethod
+    def from_byte(byte: int) -> "PacketHead":
+        """Read the first byte of a packet; CorruptStreamError for a value the format does not use."""
+        form = byte >> 6
+        if form:
+            return PacketHead(
+                PacketKind.CHUNK, (byte & _COUNT_MASK) + 1, golden=form != _CHUNK_TAIL, explicit=form != _CHUNK_USUAL
+            )
+        number, explicit = byte & _KIND_MASK, bool(byte & _EXPLICIT_BIT)
+        if number in (0, PacketKind.CHUNK) or byte & ~(_KIND_MASK | _EXPLICIT_BIT):
+            raise CorruptStreamError(f"unknown packet type 0x{byte:02x}")
+        kind = PacketKind(number)
+        if explicit and kind not in DELAY_KINDS:
+            raise CorruptStreamError(f"unknown packet type 0x{byte:02x}")
+        return PacketHead(kind, int(kind in VIDEO_KINDS), explicit=explicit)
+
+
+@dataclass(frozen=True)
+class RawPacket:
+    """A packet whose checksum matches: head, body, and its size in the stream in bytes."""
+
+    head: PacketHead
+    body: bytes
+    size: int
+
+
+def frame_packet(head: PacketHead, body: bytes) -> bytes:
+    """Put first byte, length and checksum around a body; LimitError above MAX_BODY_BYTES."""
+    if len(body) > MAX_BODY_BYTES:
+        raise LimitError(f"a packet of {len(body)} bytes is above the limit of {MAX_BODY_BYTES}; use shorter chunks")
+    data = bytes((head.to_byte(),)) + encode_varint(len(body)) + body
+    return data + crc16(data).to_bytes(CHECKSUM_BYTES, "big")
+
+
+def peek_head(source: ByteSource, start: int = 0) -> tuple[PacketHead, int, int]:
+    """Head, start of the body and end of the packet that begins `start` bytes ahead, before any check of its body."""
+    head = PacketHead.from_byte(source.peek(start, start + 1)[0])
+    length, body_start = source.peek_varint(start + 1)
+    if length > MAX_BODY_BYTES:
+        raise LimitError(f"a packet of {length} bytes is above the limit of {MAX_BODY_BYTES}")
+    return head, body_start, body_start + length + CHECKSUM_BYTES
+
+
+def peek_packet(source: ByteSource, start: int = 0) -> RawPacket:
+    """The packet that begins `start` bytes ahead; CorruptStreamError when its checksum does not match."""
+    head, body_start, end = peek_head(source, start)
+    data = source.peek(start, end)
+    if crc16(data[:-CHECKSUM_BYTES]).to_bytes(CHECKSUM_BYTES, "big") != data[-CHECKSUM_BYTES:]:
+        raise CorruptStreamError("checksum mismatch; fetch the file again, or decode with concealment")
+    return RawPacket(head, data[body_start - start : -CHECKSUM_BYTES], end - start)
+
+
+class VideoState:
+    """What both ends of a stream remember from one video packet to the next.
+
+    Attributes:
+        frame: number of the next frame in display order.
+        last_pts: time stamp of the frame before it, from which the next one is predicted.
+        floor_pts: what the next time stamp must exceed; None at the start and where reading goes on anew.
+        usual: (quality, token_quality) usual in the open group; None while no key frame is in force.
+    """
+
+    def __init__(self, header: StreamHeader) -> None:
+        self.header = header
+        self.frame = 0
+        self.last_pts = header.first_pts - header.nominal_ticks
+        self.floor_pts: int | None = None
+        self.usual: tuple[int, int] | None = None
+
+    def nominal_pts(self, count: int) -> tuple[int, ...]:
+        """Time stamps the next `count` frames have in a stream of constant rate."""
+        if not self.header.variable_rate:
+            return tuple(self.header.pts_at(self.frame + index) for index in range(count))
+        return tuple(self.last_pts + (index + 1) * self.header.nominal_ticks for index in range(count))
+
+    def advance(self, pts: tuple[int, ...]) -> None:
+        """Move on past frames with these time stamps."""
+        if not pts:
+            return
+        if self.frame + len(pts) > MAX_FRAMES:
+            raise LimitError(f"a stream holds at most {MAX_FRAMES} frames; split the video")
+        self.last_pts = self.floor_pts = check_time_stamp(pts[-1])
+        self.frame += len(pts)
+
+    def resume(self, frame: int) -> None:
+        """Go on at key frame number `frame`, whatever came before."""
+        self.frame = frame
+        self.floor_pts = self.usual = None
+
+    def increases(self, pts: tuple[int, ...]) -> bool:
+        """Whether time stamps increase strictly, the one before them included."""
+        earlier = pts[:-1] if self.floor_pts is None else (self.floor_pts, *pts[:-1])
+        return all(early < late for early, late in zip(earlier, pts[len(pts) - len(earlier) :], strict=True))
+
+
+def encode_video(packet: VideoPacket, state: VideoState) -> bytes:
+    """Write a video packet and advance `state`.
+
+    Raises:
+        UsageError: a field is out of range, a time stamp does not fit, or no key frame came before.
+        LimitError: the payload, a time stamp or the number of frames is above the limits.
+    """
+    _check_packet(packet, state)
+    if packet.kind is PacketKind.KEY:
+        head = PacketHead(PacketKind.KEY, 1)
+        settings = bytes((packet.quality, packet.golden_quality, packet.token_quality)) + encode_varint(state.frame)
+    else:
+        golden = packet.golden and packet.kind is PacketKind.CHUNK
+        explicit = _is_explicit(packet, state)
+        head = PacketHead(packet.kind, packet.frame_count, golden, explicit)
+        settings = _own_qualities(packet) if explicit else b""
+    data = frame_packet(head, settings + _encode_times(packet, state) + packet.payload)
+    state.advance(packet.pts)
+    if packet.kind is PacketKind.KEY:
+        state.usual = (packet.golden_quality, packet.token_quality)
+    return data
+
+
+def key_frame_number(raw: RawPacket) -> int:
+    """Number of the key frame in a KEY packet."""
+    cursor = ByteCursor(raw.body)
+    cursor.take(3)
+    return cursor.varint()
+
+
+def decode_video(raw: RawPacket, state: VideoState) -> VideoPacket:
+    """Read a video packet and advance `state`; CorruptStreamError when it breaks the format."""
+    head, cursor = raw.head, ByteCursor(raw.body)
+    quality = golden_quality = token_quality = 0
+    if head.kind is PacketKind.KEY:
+        quality, golden_quality, token_quality = cursor.take(3)
+        if (number := cursor.varint()) != state.frame:
+            raise CorruptStreamError(f"key frame number {number} follows {state.frame} frames")
+    elif state.usual is None:
+        raise CorruptStreamError("a frame comes before the first key frame")
+    else:
+        quality, token_quality = _read_qualities(head, cursor, state.usual)
+    pts = _decode_times(head, cursor, state)
+    state.advance(pts)
+    if head.kind is PacketKind.KEY:
+        state.usual = (golden_quality, token_quality)
+    return VideoPacket(
+        head.kind, head.frame_count, quality, token_quality, pts, cursor.rest(), head.golden, golden_quality
+    )
+
+
+def encode_audio(packets: Sequence[AudioPacket]) -> bytes:
+    """Write one AUDIO packet with 1..1024 audio packets; UsageError or LimitError for values out of range."""
+    for packet in packets:
+        if not 0 <= packet.duration <= MAX_AUDIO_DURATION:
+            raise UsageError(f"audio packet duration {packet.duration} is outside 0..{MAX_AUDIO_DURATION} ticks")
+        check_time_stamp(packet.pts)
+    sizes = [len(packet.data) for packet in packets]
+    equal = len(set(sizes)) == 1
+    regular = _is_regular(packets)
+    body = bytes(((0 if regular else _IRREGULAR) | (_EQUAL_SIZES if equal else 0),)) + encode_varint(len(packets))
+    end = 0
+    for packet in packets[:1] if regular else packets:
+        body += encode_zigzag(packet.pts - end) + encode_varint(packet.duration)
+        end = packet.pts + packet.duration
+    body += b"".join(encode_varint(size) for size in (sizes[:1] if equal else sizes))
+    return frame_packet(PacketHead(PacketKind.AUDIO), body + b"".join(packet.data for packet in packets))
+
+
+def decode_audio(body: bytes) -> AudioBatch:
+    """Read the body of an AUDIO packet; CorruptStreamError or LimitError when it breaks the format."""
+    cursor = ByteCursor(body)
+    if (flags := cursor.u8()) & ~(_IRREGULAR | _EQUAL_SIZES):
+        raise CorruptStreamError(f"audio packet has unknown flags 0x{flags:02x}")
+    count = cursor.varint()
+    if not 1 <= count <= MAX_AUDIO_BATCH:
+        raise LimitError(f"audio packet holds {count} packets; allowed is 1..{MAX_AUDIO_BATCH}")
+    times = _read_audio_times(cursor, count, regular=not flags & _IRREGULAR)
+    sizes = [cursor.varint()] * count if flags & _EQUAL_SIZES else [cursor.varint() for _ in range(count)]
+    if sum(sizes) != cursor.remaining:
+        raise CorruptStreamError(f"audio packet names {sum(sizes)} bytes of data but holds {cursor.remaining}")
+    return AudioBatch(
+        tuple(AudioPacket(pts, duration, cursor.take(size)) for (pts, duration), size in zip(times, sizes, strict=True))
+    )
+
+
+def _check_packet(packet: VideoPacket, state: VideoState) -> None:
+    limit = MAX_CHUNK_FRAMES if packet.kind is PacketKind.CHUNK else 1
+    if packet.kind not in VIDEO_KINDS or not 1 <= packet.frame_count <= limit:
+        raise UsageError(f"a {packet.kind.name} packet cannot hold {packet.frame_count} video frames (1..{limit})")
+    if len(packet.pts) != packet.frame_count:
+        raise UsageError(f"packet has {len(packet.pts)} time stamps for {packet.frame_count} frames")
+    for name in ("quality", "token_quality", "golden_quality"):
+        if not 0 <= getattr(packet, name) <= 255:
+            raise UsageError(f"packet field {name} is {getattr(packet, name)}; allowed is 0..255")
+    if packet.kind is not PacketKind.KEY and state.usual is None:
+        raise UsageError("the first video packet must be a KEY packet")
+    _check_times(packet.pts, state)
+
+
+def _check_times(pts: tuple[int, ...], state: VideoState) -> None:
+    for value in pts:
+        check_time_stamp(value)
+    if not state.header.variable_rate and pts != (expected := state.nominal_pts(len(pts))):
+        raise UsageError(
+            f"frame {state.frame} has time stamps {pts[0]}.., a constant-rate stream needs {expected[0]}..; "
+            "write a variable-rate stream"
+        )
+    if not state.increases(pts):
+        raise UsageError(f"time stamps from frame {state.frame} on do not increase")
+
+
+def _is_explicit(packet: VideoPacket, state: VideoState) -> bool:
+    """Whether a packet that is not a KEY has to carry its qualities; a chunk without golden frame always does."""
+    quality, token_quality = state.usual or (None, None)
+    if packet.kind is PacketKind.DELAY_GOLDEN:
+        return packet.quality != quality
+    if packet.kind is PacketKind.DELAY_TOKEN:
+        return packet.token_quality != token_quality
+    return not packet.golden or (packet.quality, packet.token_quality) != (quality, token_quality)
+
+
+def _own_qualities(packet: VideoPacket) -> bytes:
+    if packet.kind is PacketKind.DELAY_GOLDEN:
+        return bytes((packet.quality,))
+    if packet.kind is PacketKind.CHUNK and packet.golden:
+        return bytes((packet.quality, packet.token_quality))
+    return bytes((packet.token_quality,))
+
+
+def _read_qualities(head: PacketHead, cursor: ByteCursor, usual: tuple[int, int]) -> tuple[int, int]:
+    """(quality, token_quality) of a packet that is not a KEY; 0 where the packet has no frame of that sort."""
+    has_golden = head.golden or head.kind is PacketKind.DELAY_GOLDEN
+    has_tokens = head.kind is not PacketKind.DELAY_GOLDEN
+    quality, token_quality = usual
+    if head.explicit:
+        quality = cursor.u8() if has_golden else 0
+        token_quality = cursor.u8() if has_tokens else 0
+    return quality if has_golden else 0, token_quality if has_tokens else 0
+
+
+def _encode_times(packet: VideoPacket, state: VideoState) -> bytes:
+    if not state.header.variable_rate:
+        return b""
+    # A key frame's time stamp stands on its own, so that reading can start or go on there.
+    if packet.kind is PacketKind.KEY:
+        return encode_zigzag(packet.pts[0] - state.header.first_pts)
+    steps = (late - early for early, late in zip((state.last_pts, *packet.pts), packet.pts, strict=False))
+    return b"".join(encode_zigzag(step - state.header.nominal_ticks) for step in steps)
+
+
+def _decode_times(head: PacketHead, cursor: ByteCursor, state: VideoState) -> tuple[int, ...]:
+    if not state.header.variable_rate:
+        return state.nominal_pts(head.frame_count)
+    if head.kind is PacketKind.KEY:
+        pts = [state.header.first_pts + cursor.zigzag()]
+    else:
+        pts = []
+        for _ in range(head.frame_count):
+            pts.append((pts or [state.last_pts])[-1] + state.header.nominal_ticks + cursor.zigzag())
+    if not state.increases(tuple(pts)):
+        raise CorruptStreamError(f"time stamps from frame {state.frame} on do not increase")
+    return tuple(check_time_stamp(value) for value in pts)
+
+
+def _is_regular(packets: Sequence[AudioPacket]) -> bool:
+    """Whether all durations are equal and each packet starts where the one before ends."""
+    first = packets[0]
+    return all(
+        packet.duration == first.duration and packet.pts == first.pts + index * first.duration
+        for index, packet in enumerate(packets)
+    )
+
+
+def _read_audio_times(cursor: ByteCursor, count: int, regular: bool) -> list[tuple[int, int]]:
+    """(pts, duration) of each packet of a batch."""
+    times: list[tuple[int, int]] = []
+    end = 0
+    for index in range(count):
+        if index == 0 or not regular:
+            gap, duration = cursor.zigzag(), cursor.varint()
+        else:
+            gap = 0
+        if duration > MAX_AUDIO_DURATION:
+            raise LimitError(f"audio packet duration {duration} is above {MAX_AUDIO_DURATION} ticks")
+        times.append((check_time_stamp(end + gap), duration))
+        end += gap + duration
+    return times
