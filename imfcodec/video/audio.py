@@ -16,6 +16,8 @@ from imfcodec.frames import AudioPacket, AudioTrack
 OPUS_RATE = 48_000
 _MIN_OPUS_BITRATE = 6_000
 _MAX_OPUS_BITRATE = 512_000
+_MAX_SAMPLE_RATE = 768_000
+_MAX_PTS = 1 << 62
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 # FFmpeg codec name -> Matroska codec id and bits per sample (PCM only).
@@ -51,8 +53,11 @@ def add_copied_stream(container: OutputContainer, track: AudioTrack) -> AudioStr
 
     Raises:
         UsageError: the codec cannot be copied at all, or not into this kind of file.
+        InputError: the description of the track makes no sense.
     """
     require_copyable(track)
+    if track.channels not in _LAYOUTS or not 0 < track.sample_rate <= _MAX_SAMPLE_RATE:
+        raise InputError(f"the sound track claims {track.channels} channels at {track.sample_rate} Hz; leave it out")
     # PyAV can make a stream for ready packets only after the model of a stream it has read.
     with av.open(io.BytesIO(_matroska_header(track)), format="matroska") as template:
         try:
@@ -62,12 +67,21 @@ def add_copied_stream(container: OutputContainer, track: AudioTrack) -> AudioStr
                 f"{container.format.name} cannot hold sound in '{track.codec}'; write .mkv, or re-encode it with Opus"
             ) from error
     stream.time_base = track.time_base
+    # Matroska tells how many channels there are, not which; MP4 wants to know.
+    if stream.codec_context.layout.name.endswith("channels"):
+        stream.codec_context.layout = _LAYOUTS[track.channels]
     return stream
 
 
-def track_of(stream: AudioStream) -> AudioTrack:
-    """Describe the audio stream of an opened input file."""
+def track_of(stream: AudioStream, name: str) -> AudioTrack:
+    """Describe the audio stream of an opened input file; `name` names the file in errors.
+
+    Raises:
+        InputError: FFmpeg does not know the codec, or the file is damaged.
+    """
     context = stream.codec_context
+    if context is None or context.sample_rate <= 0:
+        raise InputError(f"{name}: the sound is of an unknown kind; leave it out (audio none)")
     base = stream.time_base or Fraction(1, context.sample_rate)
     return AudioTrack(
         codec=context.codec.canonical_name,
@@ -163,7 +177,13 @@ def _transcode(
 
 
 def make_packet(source: AudioPacket, time_base: Fraction) -> av.Packet:
-    """Return a PyAV packet with the bytes and times of `source`, in ticks of `time_base`."""
+    """Return a PyAV packet with the bytes and times of `source`, in ticks of `time_base`.
+
+    Raises:
+        InputError: a time stamp does not fit into 64 bits.
+    """
+    if max(abs(source.pts), abs(source.duration)) > _MAX_PTS:
+        raise InputError(f"sound packet at tick {source.pts}: the time stamp is damaged; leave the sound out")
     packet = av.Packet(source.data)
     packet.pts = packet.dts = source.pts
     packet.duration = source.duration

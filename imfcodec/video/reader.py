@@ -96,7 +96,7 @@ class ClipReader:
         stream = self._source.video_stream(container)
         self.audio: AudioTrack | None = None
         if want_audio and not self._source.is_stream and container.streams.audio:
-            self.audio = track_of(container.streams.audio[0])
+            self.audio = track_of(container.streams.audio[0], self._source.name)
         self._timing = self._source.measure(container, stream)
         self.variable_rate = self._timing.variable
         self.frame_count_hint = self._timing.frame_count
@@ -236,6 +236,8 @@ class _Source:
         if not moving:
             raise InputError(f"{self.name}: holds no video track")
         stream = moving[0]
+        if stream.codec_context is None:
+            raise InputError(f"{self.name}: there is no decoder for its video; convert it first")
         stream.thread_type = "AUTO"
         # FFmpeg would otherwise allocate whatever size a hostile stream claims half-way.
         stream.codec_context.options = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}

@@ -18,6 +18,7 @@ import re
 import shutil
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -177,21 +178,15 @@ class ClipWriter(ABC):
             self.abort()
 
 
-class _named_errors:
-    """Turns failures of the disk and of FFmpeg into one-line errors that name the target."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A reader that closes its end of a pipe is for the command line to handle.
-        if isinstance(error, OSError | av.error.FFmpegError) and not isinstance(error, BrokenPipeError):
-            raise ImfError(f"{self._name}: cannot be written: {error.strerror or error}") from error
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Turn failures of the disk and of FFmpeg into one-line errors that name the target."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # a reader that closes its end of a pipe is for the command line to handle
+    except (OSError, av.error.FFmpegError) as error:
+        raise ImfError(f"{name}: cannot be written: {error.strerror or error}") from error
 
 
 def _part_path(target: Path) -> Path:

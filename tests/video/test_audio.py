@@ -104,6 +104,32 @@ def test_sound_that_cannot_travel_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_damaged_descriptions_of_sound_are_input_errors(tmp_path):
+    video = make_format()
+    for channels, rate in ((0, 48000), (300, 48000), (2, 0), (2, 1 << 40)):
+        with pytest.raises(InputError, match="claims"):
+            open_writer(tmp_path / "out.mkv", video, audio=AudioTrack("aac", rate, channels, Fraction(1, 48000)))
+    opus = AudioTrack("opus", 48000, 1, Fraction(1, 48000), b"OpusHead")
+    with pytest.raises(InputError, match="damaged"), open_writer(tmp_path / "out.mkv", video, audio=opus) as writer:
+        writer.write_audio(AudioPacket(1 << 70, 960, b"x"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("codec,sample_bytes", [("pcm_s16le", 2), ("pcm_s16be", 2), ("pcm_f32le", 4)])
+def test_uncompressed_stereo_can_be_copied(tmp_path, suffix, codec, sample_bytes):
+    video = make_format()
+    track = AudioTrack(codec, 48000, 2, Fraction(1, 48000))
+    packets = [AudioPacket(n * 480, 480, bytes([n]) * 960 * sample_bytes) for n in range(4)]
+    with open_writer(tmp_path / f"out{suffix}", video, audio=track) as writer:
+        writer.write(make_frames(video, 1)[0])
+        for packet in packets:
+            writer.write_audio(packet)
+    with open_clip(tmp_path / f"out{suffix}") as clip:
+        assert (clip.audio.codec, clip.audio.channels) == (codec, 2)
+        assert b"".join(packet.data for packet in clip.audio_packets()) == b"".join(packet.data for packet in packets)
+
+
 def test_targets_without_sound_drop_it(tmp_path):
     video = make_format()
     track = AudioTrack("aac", 44100, 1, Fraction(1, 44100), b"\x12\x08")

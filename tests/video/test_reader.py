@@ -189,6 +189,19 @@ def test_a_file_without_pictures_is_an_input_error(tmp_path):
         open_clip(tmp_path / "sound.mkv")
 
 
+def test_unknown_codecs_are_input_errors(tmp_path):
+    write_click(tmp_path / "clip.mkv", "aac", 44100, 1.0)
+    whole = (tmp_path / "clip.mkv").read_bytes()
+    (tmp_path / "video.mkv").write_bytes(whole.replace(b"V_MPEG4/ISO/AVC", b"V_STRANGE/CODEC"))
+    with pytest.raises(InputError, match="no decoder"):
+        open_clip(tmp_path / "video.mkv")
+    (tmp_path / "sound.mkv").write_bytes(whole.replace(b"A_AAC", b"A_ODD"))
+    with pytest.raises(InputError, match="unknown kind"):
+        open_clip(tmp_path / "sound.mkv")
+    with open_clip(tmp_path / "sound.mkv", audio=False) as clip:
+        assert clip.frame_count_hint == 50
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".y4m"])
 def test_cut_off_files_are_input_errors(tmp_path, suffix):
     video = make_format()
