@@ -375,10 +375,13 @@ class StreamReader:
 
     def _lose(self, head: PacketHead, reason: str) -> LostPacket:
         """Move the frame count past a packet of which only the head is believed."""
-        pts = self._state.nominal_pts(head.frame_count)
-        self._state.advance(pts)
         if head.kind is PacketKind.KEY:
             self._state.usual = None
+        pts = self._state.nominal_pts(head.frame_count)
+        try:
+            self._state.advance(pts)
+        except LimitError:  # a false key frame number led here; the next key frame sets it right
+            return LostPacket(head.kind, None, reason)
         return LostPacket(head.kind, head.frame_count, reason, pts)
 
     def _claim(self) -> tuple[PacketHead, int] | None:
