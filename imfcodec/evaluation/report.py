@@ -55,6 +55,11 @@ class RatePoint:
     decode_fps: float
 
     @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What a table holds once: clip, codec, setting and model."""
+        return (self.clip, self.codec, self.setting, self.model)
+
+    @property
     def series(self) -> str:
         """Name of the rate-distortion curve this point lies on: the codec, and its model if it has one."""
         return self.codec if self.model == "-" else f"{self.codec} {self.model}"
