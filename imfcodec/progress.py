@@ -14,14 +14,14 @@ class Progress:
 
     Attributes:
         frames: frames finished so far.
-        frame_total: frames expected, None where the source does not say.
+        share: part of the job that is done, 0..1; None where the source does not say how long it is.
         elapsed_seconds: wall time since the start.
         byte_count: bytes of .imf written or read so far.
         duration_seconds: playing time of the finished frames.
     """
 
     frames: int
-    frame_total: int | None
+    share: float | None
     elapsed_seconds: float
     byte_count: int
     duration_seconds: float
@@ -37,16 +37,9 @@ class Progress:
         return self.byte_count * 8 / 1000 / self.duration_seconds if self.duration_seconds else 0.0
 
     @property
-    def percent(self) -> float | None:
-        """0..100, None where the total is not known."""
-        return min(100.0, 100 * self.frames / self.frame_total) if self.frame_total else None
-
-    @property
     def eta_seconds(self) -> float | None:
         """Wall time still to go at the speed so far, None where it cannot be told."""
-        if not self.frame_total or not self.frames:
-            return None
-        return max(0, self.frame_total - self.frames) * self.elapsed_seconds / self.frames
+        return self.elapsed_seconds * (1 - self.share) / self.share if self.share else None
 
 
 class ProgressReporter:
@@ -97,19 +90,17 @@ def _as_dict(verb: str, progress: Progress) -> dict[str, str | int | float | Non
     return {
         "event": verb,
         "frames": progress.frames,
-        "frame_total": progress.frame_total,
-        "percent": progress.percent,
-        "fps": round(progress.fps, 3),
+        "percent": None if progress.share is None else round(100 * progress.share, 1),
+        "fps": round(progress.fps, 2),
         "kbps": round(progress.kbps, 3),
         "bytes": progress.byte_count,
-        "eta_seconds": progress.eta_seconds,
+        "eta_seconds": None if progress.eta_seconds is None else round(progress.eta_seconds, 1),
     }
 
 
 def _as_line(verb: str, progress: Progress) -> str:
-    share = "" if progress.percent is None else f" {progress.percent:3.0f}%"
-    total = "" if progress.frame_total is None else f"/{progress.frame_total}"
-    line = f"{verb}{share}  {progress.frames}{total} frames  {progress.fps:.1f} fps  {progress.kbps:.2f} kbps"
+    share = "" if progress.share is None else f" {100 * progress.share:3.0f}%"
+    line = f"{verb}{share}  {progress.frames} frames  {progress.fps:.1f} fps  {progress.kbps:.2f} kbps"
     if progress.eta_seconds is None:
         return line
     minutes, seconds = divmod(round(progress.eta_seconds), 60)

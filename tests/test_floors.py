@@ -24,6 +24,7 @@ FLOORS = {
     "imfcodec.codec": 4,
     "imfcodec.progress": 4,
     "imfcodec.api": 5,
+    "imfcodec.reports": 5,
     "imfcodec.cli": 6,
     "imfcodec.__main__": 7,
 }

@@ -1,0 +1,459 @@
+"""The codec as functions: encode, decode, probe. Models, and torch with them, are loaded only where one is needed."""
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
+from imfcodec.bitstream.header import StreamHeader
+from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
+from imfcodec.errors import InputError, ModelError, UsageError
+from imfcodec.files import check_target, write_beside
+from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
+from imfcodec.progress import Progress
+from imfcodec.video.audio import require_copyable, transcode_opus
+from imfcodec.video.reader import ClipReader, RawSpec, open_clip
+from imfcodec.video.writer import open_writer
+
+if TYPE_CHECKING:
+    from imfcodec.codec.decoder import Decoder
+    from imfcodec.zoo import LoadedModel
+
+Location = str | Path | BinaryIO
+Notify = Callable[[Progress], None]
+
+AUDIO_BATCH = 64  # sound packets in one packet of the stream, at most
+
+
+@dataclass(frozen=True)
+class EncodeStats:
+    """What an encode did.
+
+    Attributes:
+        frames: frames coded.
+        duration_seconds: playing time of the frames.
+        byte_count: size of the stream.
+        bytes_by_kind: the same in parts: keys, tokens, audio, container.
+        elapsed_seconds: wall time from the first frame to the last byte, without loading the model.
+    """
+
+    frames: int
+    duration_seconds: float
+    byte_count: int
+    bytes_by_kind: dict[str, int]
+    elapsed_seconds: float
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits per second of playing time, everything in the file included."""
+        return _kbps(self.byte_count, self.duration_seconds)
+
+    @property
+    def kbps_by_kind(self) -> dict[str, float]:
+        """`kbps` in the parts of `bytes_by_kind`."""
+        return {kind: _kbps(count, self.duration_seconds) for kind, count in self.bytes_by_kind.items()}
+
+    @property
+    def fps(self) -> float:
+        """Frames coded per second of wall time."""
+        return self.frames / self.elapsed_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values for JSON."""
+        return {**asdict(self), "kbps": self.kbps, "kbps_by_kind": self.kbps_by_kind, "fps": self.fps}
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """What a decode did.
+
+    Attributes:
+        frames: frames written, concealed ones included.
+        concealed_frames: frames made up for lost ones.
+        lost_packets: damaged or missing packets, of video or sound.
+        duration_seconds: playing time of the frames.
+        elapsed_seconds: wall time, without loading the model.
+    """
+
+    frames: int
+    concealed_frames: int
+    lost_packets: int
+    duration_seconds: float
+    elapsed_seconds: float
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether anything was lost."""
+        return self.concealed_frames > 0 or self.lost_packets > 0
+
+    @property
+    def fps(self) -> float:
+        """Frames decoded per second of wall time."""
+        return self.frames / self.elapsed_seconds
+
+
+def encode(
+    source: Location,
+    target: Location,
+    *,
+    quality: int = 50,
+    structure: str = "offline",
+    golden_interval: int | None = None,
+    key_interval: int | None = None,
+    audio: str = "copy",
+    model: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    raw: RawSpec | None = None,
+    overwrite: bool = False,
+    progress: Notify | None = None,
+) -> EncodeStats:
+    """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
+
+    Args:
+        source: a file FFmpeg reads, or a binary stream of Y4M.
+        target: path or binary stream; a path appears only when the stream is complete.
+        quality: 0 (smallest) to 100 (best).
+        structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
+        golden_interval: frames between golden frames, 2 to 64; None chooses by quality.
+        key_interval: frames between key frames; None has them at the start and at scene cuts only.
+        audio: "copy", "none" or "opus:RATE" with RATE in bits per second, e.g. "opus:12k".
+        model: name or path of a model; None is the default one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads of the networks; None leaves torch's choice.
+        raw: format of headerless .yuv input.
+        overwrite: replace an existing target.
+        progress: called after every packet.
+    Raises:
+        UsageError: an option does not fit, or the target exists.
+        InputError: the source cannot be read or has no frames.
+        LimitError: the frame size is outside the limits.
+        ModelError: the model is missing or damaged.
+    """
+    from imfcodec.codec.encoder import Encoder, EncoderSettings
+
+    opus_bitrate = _parse_audio(audio)
+    settings = EncoderSettings(quality, structure, golden_interval, key_interval)
+    _check_not_same(source, target)
+    if isinstance(target, str | Path):
+        check_target(target, overwrite=overwrite)
+    with open_clip(source, raw=raw, audio=audio != "none") as clip:
+        track, sound = _open_sound(clip, opus_bitrate)
+        encoder = Encoder(_load_model(model, device, "float32", threads), settings)
+        frames = clip.frames()
+        first = next(frames)
+        header = StreamHeader(clip.format, encoder.model.model_id, track, clip.variable_rate, first.pts)
+        meter = _Meter(clip.format, progress)
+        with _open_sink(target) as sink:
+            writer = StreamWriter(sink, header)
+            for packet in encoder.encode(chain((first,), frames)):
+                writer.write_video(packet)
+                meter.add(packet.pts)
+                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count_hint)
+                _write_all(writer, sound.until(meter.end_seconds))
+            _write_all(writer, sound.until(math.inf))
+            writer.close()
+    sizes = dict(writer.bytes_by_kind)
+    return EncodeStats(meter.frames, meter.duration_seconds, sum(sizes.values()), sizes, meter.elapsed_seconds)
+
+
+def decode(
+    source: Location,
+    target: Location,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    conceal: bool = False,
+    overwrite: bool = False,
+    progress: Notify | None = None,
+) -> DecodeStats:
+    """Decode an .imf stream into a video; frames and sound stream through.
+
+    Args:
+        source: path or binary stream.
+        target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
+        model: name or path of the model; None finds the one the stream names.
+        device, threads: as for `encode`.
+        dtype: arithmetic of the networks, "float32" or "bfloat16".
+        conceal: decode past damage, covering lost frames, instead of raising an error.
+        overwrite: replace an existing target.
+        progress: called after every frame.
+    Raises:
+        UsageError: an option does not fit, or the target exists.
+        CorruptStreamError: the stream is damaged (with `conceal`: its header is).
+        LimitError: a size in the stream is above the limits.
+        ModelError: the model the stream names is missing, or `model` is another one.
+    """
+    _check_not_same(source, target)
+    with ExitStack() as stack:
+        file = stack.enter_context(_open_source(source))
+        size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
+        stream = _DecodedStream(file, conceal)
+        video = stream.header.format
+        # The target is opened before the model is loaded: what cannot be written is told at once.
+        writer = stack.enter_context(
+            open_writer(
+                target,
+                video,
+                audio=stream.header.audio,
+                variable_rate=stream.header.variable_rate,
+                overwrite=overwrite,
+            )
+        )
+        stream.load_model(model, device, dtype, threads)
+        meter = _Meter(video, progress)
+        for frame in stream.frames(writer.write_audio if writer.holds_audio else _ignore):
+            writer.write(frame)
+            meter.add((frame.pts,))
+            meter.tell(stream.bytes_read, stream.bytes_read, size)
+    return DecodeStats(
+        meter.frames, stream.concealed_frames, stream.lost_packets, meter.duration_seconds, meter.elapsed_seconds
+    )
+
+
+def decode_frames(
+    source: Location,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    conceal: bool = False,
+) -> Iterator[Frame]:
+    """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
+    with _open_source(source) as file:
+        stream = _DecodedStream(file, conceal)
+        stream.load_model(model, device, dtype, threads)
+        yield from stream.frames(_ignore)
+
+
+def probe(source: Location) -> StreamSummary:
+    """Read a whole .imf stream, check its structure, checksums and hash, and say what it holds; needs no model.
+
+    Raises:
+        CorruptStreamError: the stream is damaged.
+        LimitError: a size in the stream is above the limits.
+    """
+    with _open_source(source) as file:
+        return verify_structure(file)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """One row for every installed model: name, model_id (hexadecimal), parameters, default, path."""
+    from imfcodec.zoo import available_models
+
+    return [
+        {**asdict(model), "model_id": model.model_id.hex(), "path": str(model.path)} for model in available_models()
+    ]
+
+
+class _DecodedStream:
+    """An .imf stream on its way to frames.
+
+    Attributes:
+        header: the stream's header.
+        lost_packets: packets the reader had to give up, so far.
+        bytes_read: bytes of the stream taken so far.
+    """
+
+    def __init__(self, file: BinaryIO, conceal: bool) -> None:
+        self._reader = StreamReader(file, conceal=conceal)
+        self._decoder: Decoder | None = None
+        self.header = self._reader.header
+        self.lost_packets = 0
+        self.bytes_read = 0
+
+    def load_model(self, model: str | None, device: str, dtype: str, threads: int | None) -> None:
+        """Load the named model, or the one the stream names, and get ready to decode."""
+        from imfcodec.codec.decoder import Decoder
+
+        loaded = _load_model(model, device, dtype, threads, self.header.model_id)
+        self._decoder = Decoder(loaded, self.header)
+
+    def frames(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[Frame]:
+        """Decode, handing each sound packet to `take_audio` where it stands between the frames."""
+        assert self._decoder is not None, "load_model comes first"
+        return self._decoder.decode(self._video_packets(take_audio))
+
+    def _video_packets(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[VideoPacket | LostPacket]:
+        for record in self._reader.records():
+            self.bytes_read = record.offset + record.size
+            if isinstance(record.item, AudioBatch):
+                for packet in record.item.packets:
+                    take_audio(packet)
+            elif record.item is not None:
+                self.lost_packets += isinstance(record.item, LostPacket)
+                yield record.item
+
+    @property
+    def concealed_frames(self) -> int:
+        """Frames made up for lost ones, so far."""
+        return self._decoder.concealed_frames if self._decoder else 0
+
+
+class _Sound:
+    """Sound packets, handed out in step with the picture."""
+
+    def __init__(self, packets: Iterable[AudioPacket], time_base: Fraction) -> None:
+        self._packets = iter(packets)
+        self._time_base = time_base
+        self._next = next(self._packets, None)
+
+    def until(self, seconds: float) -> Iterator[list[AudioPacket]]:
+        """Yield batches of the packets that start before `seconds`."""
+        batch: list[AudioPacket] = []
+        while self._next is not None and self._next.pts * self._time_base < seconds:
+            batch.append(self._next)
+            self._next = next(self._packets, None)
+            if len(batch) == AUDIO_BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+class _Meter:
+    """Counts frames and wall time, and tells the caller about them."""
+
+    def __init__(self, video: VideoFormat, notify: Notify | None) -> None:
+        self._video, self._notify = video, notify
+        self._start = time.monotonic()
+        self._first_pts: int | None = None
+        self._last_pts = 0
+        self.frames = 0
+
+    def add(self, pts: Sequence[int]) -> None:
+        """Count frames with these time stamps as done."""
+        self._first_pts = pts[0] if self._first_pts is None else self._first_pts
+        self._last_pts = pts[-1]
+        self.frames += len(pts)
+
+    def tell(self, byte_count: int, done: int, total: int | None) -> None:
+        """Report progress: `byte_count` bytes of stream, `done` of `total` (frames or bytes, None if unknown)."""
+        if self._notify:
+            share = min(1.0, done / total) if total else None
+            self._notify(Progress(self.frames, share, self.elapsed_seconds, byte_count, self.duration_seconds))
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Wall time since the start, never quite zero."""
+        return max(time.monotonic() - self._start, 1e-6)
+
+    @property
+    def end_seconds(self) -> float:
+        """Time at which the last frame counted ends."""
+        return float(self._last_pts * self._video.time_base + 1 / self._video.frame_rate)
+
+    @property
+    def duration_seconds(self) -> float:
+        """Playing time of the frames counted."""
+        if self._first_pts is None:
+            return 0.0
+        return self.end_seconds - float(self._first_pts * self._video.time_base)
+
+
+def _load_model(
+    model: str | None, device: str, dtype: str, threads: int | None, model_id: bytes | None = None
+) -> "LoadedModel":
+    """Load a model by name, else by the id a stream gives, else the default; a named one must have that id."""
+    import torch
+
+    from imfcodec import zoo
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = _pick_device(device)
+    if model is None and model_id is not None:
+        return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
+    loaded = zoo.load_model(model, device=device, dtype=dtype)
+    if model_id is not None and loaded.model_id != model_id:
+        raise ModelError(f"the stream was made with model {model_id.hex()}, not with {model} ({loaded.model_id.hex()})")
+    return loaded
+
+
+def _pick_device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there; `imfcodec doctor` shows what is")
+    return name
+
+
+def _parse_audio(audio: str) -> int | None:
+    """Bit rate of "opus:RATE"; None for "copy" and "none"."""
+    if audio in ("copy", "none"):
+        return None
+    match = re.fullmatch(r"opus:(\d{1,6})(k?)", audio)
+    if not match:
+        raise UsageError(f"audio {audio!r} is unknown; use copy, none or opus:RATE, e.g. opus:12k")
+    return int(match[1]) * (1000 if match[2] else 1)
+
+
+def _open_sound(clip: ClipReader, opus_bitrate: int | None) -> tuple[AudioTrack | None, _Sound]:
+    if clip.audio is None:
+        return None, _Sound((), Fraction(1))
+    if opus_bitrate is None:
+        require_copyable(clip.audio)
+        track, packets = clip.audio, clip.audio_packets()
+    else:
+        track, packets = transcode_opus(clip.audio_packets(), clip.audio, opus_bitrate)
+    return track, _Sound(packets, track.time_base)
+
+
+def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> None:
+    for batch in batches:
+        writer.write_audio(batch)
+
+
+def _check_not_same(source: Location, target: Location) -> None:
+    paths = [Path(place) for place in (source, target) if isinstance(place, str | Path)]
+    if len(paths) == 2 and all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
+        raise UsageError(f"{target} is the source itself; choose another name")
+
+
+@contextmanager
+def _open_source(source: Location) -> Iterator[BinaryIO]:
+    """Open a path for reading; a stream of the caller's stays open."""
+    if not isinstance(source, str | Path):
+        yield source
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(source, "rb"))
+        except OSError as error:
+            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+        yield file
+
+
+@contextmanager
+def _open_sink(target: Location) -> Iterator[BinaryIO]:
+    """Open a path for writing, complete or not at all; a stream of the caller's stays open."""
+    if isinstance(target, str | Path):
+        with write_beside(target) as file:
+            yield file
+    else:
+        yield target
+        target.flush()
+
+
+def _ignore(packet: AudioPacket) -> None:
+    """Take a sound packet nobody wants."""
+
+
+def _kbps(byte_count: int, seconds: float) -> float:
+    return byte_count * 8 / 1000 / seconds

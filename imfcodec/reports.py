@@ -1,0 +1,96 @@
+"""What `info` and `doctor` show, as plain values to print or to turn into JSON."""
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from imfcodec import __version__, api
+from imfcodec.bitstream.container import StreamSummary, list_packets
+from imfcodec.errors import ImfError
+from imfcodec.frames import AudioTrack
+
+PACKAGES = ("torch", "compressai", "constriction", "av", "numpy", "safetensors", "pytorch-msssim", "click")
+
+Report = dict[str, Any]
+
+
+def describe_stream(summary: StreamSummary) -> Report:
+    """Everything known about a stream without decoding it: sizes in bytes and kbps, times in seconds."""
+    header, video = summary.header, summary.header.format
+    return {
+        "width": video.width,
+        "height": video.height,
+        "frame_rate": str(video.frame_rate),
+        "variable_rate": header.variable_rate,
+        "time_base": str(video.time_base),
+        "frames": summary.total_frames,
+        "key_frames": summary.key_frames,
+        "duration_seconds": summary.duration_seconds,
+        "bytes": summary.size_bytes,
+        "kbps": _kbps(summary.size_bytes, summary),
+        "kbps_by_kind": {kind: _kbps(count, summary) for kind, count in summary.bytes_by_kind.items()},
+        "bytes_by_kind": summary.bytes_by_kind,
+        "packets": summary.packets,
+        "audio": _describe_audio(header.audio, summary.audio_packets),
+        "sample_aspect": str(video.sample_aspect),
+        "rotation": video.rotation,
+        "colour": asdict(video.colour),
+        "model_id": header.model_id.hex(),
+        "hash": summary.stream_hash,
+    }
+
+
+def describe_packets(path: str | Path) -> list[Report]:
+    """One row for every packet of a stream: its kind, place, size and frames."""
+    with open(path, "rb") as file:
+        return [{**asdict(packet), "kind": packet.kind.name} for packet in list_packets(file)]
+
+
+def diagnose() -> Report:
+    """State of this installation; `problem` is None or one line that says what is wrong with the weights."""
+    import torch
+
+    from imfcodec.video.peercodecs import available_peer_codecs
+
+    weights = {row["name"]: _check_weights(row["path"]) for row in api.list_models()}
+    faults = [f"{name}: {state}" for name, state in weights.items() if state != "intact"]
+    return {
+        "imfcodec": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "weights": weights,
+        "peer_codecs": ", ".join(available_peer_codecs()) or None,
+        "problem": "; ".join(faults) or (None if weights else "no weights are installed; install the package again"),
+    }
+
+
+def _check_weights(path: str) -> str:
+    from imfcodec.zoo import load_model
+
+    try:
+        load_model(path)
+    except ImfError as error:
+        return str(error)
+    return "intact"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _describe_audio(audio: AudioTrack | None, packets: int) -> Report | None:
+    if audio is None:
+        return None
+    return {"codec": audio.codec, "sample_rate": audio.sample_rate, "channels": audio.channels, "packets": packets}
+
+
+def _kbps(byte_count: int, summary: StreamSummary) -> float:
+    return byte_count * 8 / 1000 / summary.duration_seconds if summary.duration_seconds else 0.0

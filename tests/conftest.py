@@ -1,0 +1,62 @@
+"""Fixtures shared by all tests: repeatable randomness, and clips drawn by code."""
+
+import os
+import random
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imfcodec.evaluation.synthetic import talking_face, talking_face_format
+from imfcodec.video.writer import open_writer
+
+ROOT = Path(__file__).parent.parent
+CLIP_FRAMES = 10
+
+
+@pytest.fixture(autouse=True)
+def _repeatable():
+    """Same seeds and one torch thread for every test, whatever ran before; tests without torch do not load it."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def face_format():
+    """Format of the small talking face: 96x80, 25 frames per second."""
+    return talking_face_format(96, 80, Fraction(25))
+
+
+@pytest.fixture(scope="session")
+def face_frames(face_format):
+    """Ten frames of a small talking face."""
+    return list(talking_face(face_format, CLIP_FRAMES))
+
+
+@pytest.fixture(scope="session")
+def face_y4m(face_format, face_frames, tmp_path_factory):
+    """The small talking face as a Y4M file."""
+    path = tmp_path_factory.mktemp("clips") / "face.y4m"
+    with open_writer(path, face_format) as writer:
+        for frame in face_frames:
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fresh_process():
+    """Run `python ARGUMENTS` in a new process that imports this checkout; returns the completed process."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.getenv("PYTHONPATH"))))}
+
+    def run(*arguments, **options):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)], env=environment, capture_output=True, check=False, **options
+        )
+
+    return run

@@ -1,0 +1,408 @@
+"""The command line: start-up, commands, pipes, output files and exit codes."""
+
+import io
+import json
+import re
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+
+from imfcodec import api
+from imfcodec.bitstream.container import StreamReader, StreamWriter, list_packets
+from imfcodec.bitstream.packet import AudioBatch, PacketKind, VideoPacket
+from imfcodec.cli import cli, run
+from imfcodec.evaluation import demo
+from imfcodec.evaluation.synthetic import talking_face_format
+from imfcodec.video.reader import open_clip
+
+START_UP_SECONDS = 0.5
+HEAVY = {"torch", "numpy", "av", "compressai", "constriction"}
+SOUND_FRAMES = 20
+
+
+@pytest.fixture
+def imf(capsysbinary, monkeypatch):
+    """Run a command line in this process; returns code, out (bytes) and err (text)."""
+
+    def command(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        code = run([str(argument) for argument in arguments])
+        out, err = capsysbinary.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err.decode())
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def stream(face_y4m, tmp_path_factory):
+    """The small talking face as an .imf stream: a key frame and two chunks."""
+    path = tmp_path_factory.mktemp("streams") / "face.imf"
+    api.encode(face_y4m, path, quality=30, golden_interval=8, device="cpu")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sound_clip(tmp_path_factory):
+    """A small talking face with sound, as Matroska."""
+    path = tmp_path_factory.mktemp("clips") / "sound.mkv"
+    demo.write_talking_face(path, talking_face_format(64, 64), SOUND_FRAMES)
+    return path
+
+
+@pytest.fixture
+def damaged(stream, tmp_path):
+    """The stream with one byte of its first chunk changed."""
+    data = bytearray(stream.read_bytes())
+    with stream.open("rb") as file:
+        chunk = next(packet for packet in list_packets(file) if packet.kind is PacketKind.CHUNK)
+    data[chunk.offset + chunk.size // 2] ^= 0x55
+    path = tmp_path / "damaged.imf"
+    path.write_bytes(data)
+    return path
+
+
+def fails(result, code):
+    """Whether a command failed with this code and one line about it."""
+    assert result.code == code, result.err
+    assert result.out == b""
+    assert re.fullmatch(r"imfcodec: .+\n", result.err), result.err
+    return True
+
+
+def fastest_seconds(fresh_process, *arguments):
+    """Shortest of up to five runs: other load on the machine only ever adds."""
+    times = []
+    while len(times) < 5 and min(times, default=START_UP_SECONDS) >= START_UP_SECONDS:
+        start = time.perf_counter()
+        assert fresh_process("-m", "imfcodec", *arguments).returncode == 0
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_help_starts_fast(fresh_process, command):
+    """Help must not wait for torch."""
+    arguments = [command, "--help"] if command else ["--help"]
+    assert fastest_seconds(fresh_process, *arguments) < START_UP_SECONDS
+
+
+def test_help_imports_nothing_heavy(fresh_process):
+    """All help pages together load neither torch nor NumPy nor PyAV."""
+    script = (
+        "import sys; from imfcodec.cli import cli, run; "
+        "codes = [run([*name, '--help']) for name in ([], *([c] for c in cli.commands))]; "
+        f"sys.exit(any(codes) or bool({HEAVY!r} & set(sys.modules)))"
+    )
+    assert fresh_process("-c", script).returncode == 0
+
+
+def test_probing_needs_no_torch(fresh_process, stream):
+    """A stream can be inspected without loading torch."""
+    script = "import sys; from imfcodec.api import probe; probe(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    assert fresh_process("-c", script, stream).returncode == 0
+
+
+def test_encode_and_decode_in_two_processes(fresh_process, imf, face_y4m, tmp_path):
+    """The decoder sees only the file: a fresh process gives the same frames as this one."""
+    stream, decoded, here = (tmp_path / name for name in ("face.imf", "face.y4m", "here.y4m"))
+    encoded = fresh_process("-m", "imfcodec", "encode", face_y4m, stream, "--device", "cpu")
+    assert encoded.returncode == 0, encoded.stderr
+    result = fresh_process("-m", "imfcodec", "decode", stream, decoded, "--device", "cpu", "--threads", 1)
+    assert result.returncode == 0, result.stderr
+    assert imf("decode", stream, here, "--device", "cpu", "--threads", 1).code == 0
+    assert decoded.read_bytes() == here.read_bytes()
+
+
+def test_encode_ends_with_one_line_that_adds_up(imf, face_y4m, tmp_path):
+    """The last line and --stats give the size of the file, split by what the bytes carry."""
+    target, stats_path = tmp_path / "face.imf", tmp_path / "stats.json"
+    result = imf("encode", face_y4m, target, "-q", 10, "--stats", stats_path, "--progress", "none")
+    assert result.code == 0, result.err
+    assert result.out == b""
+    stats = json.loads(stats_path.read_text())
+    size = target.stat().st_size
+    assert stats["byte_count"] == size == sum(stats["bytes_by_kind"].values())
+    assert stats["kbps"] == pytest.approx(size * 8 / 1000 / stats["duration_seconds"])
+    assert stats["kbps"] == pytest.approx(sum(stats["kbps_by_kind"].values()))
+    kinds = r"keys [\d.]+, tokens [\d.]+, audio 0.00, container [\d.]+"
+    assert re.fullmatch(rf"10 frames, 0.40 s, {size} bytes, [\d.]+ kbps \({kinds}\), [\d.]+ fps\n", result.err)
+
+
+def test_pipes_carry_the_same_as_files(imf, stream, face_y4m, tmp_path):
+    """`-` on all four ends gives the bytes that files hold."""
+    options = ("-q", 30, "--golden-interval", 8, "--device", "cpu")
+    piped = imf("encode", "-", "-", *options, stdin=face_y4m.read_bytes())
+    assert piped.code == 0, piped.err
+    decoded = imf("decode", "-", "-", stdin=piped.out)
+    assert decoded.code == 0, decoded.err
+    (tmp_path / "piped.imf").write_bytes(piped.out)
+    assert imf("decode", tmp_path / "piped.imf", tmp_path / "rec.y4m").code == 0
+    assert decoded.out == (tmp_path / "rec.y4m").read_bytes()
+    assert api.probe(tmp_path / "piped.imf").total_frames == api.probe(stream).total_frames
+
+
+def test_low_delay_sends_every_frame_on_its_own(imf, face_y4m, face_frames, tmp_path):
+    """One packet a frame."""
+    assert imf("encode", face_y4m, tmp_path / "low.imf", "--structure", "low-delay").code == 0
+    with (tmp_path / "low.imf").open("rb") as file:
+        counts = [packet.frame_count for packet in StreamReader(file) if isinstance(packet, VideoPacket)]
+    assert counts == [1] * len(face_frames)
+
+
+def test_raw_video_needs_its_size_and_rate(imf, face_frames, tmp_path):
+    """Headerless video is read with --size and --rate, and refused without."""
+    raw = tmp_path / "face.yuv"
+    raw.write_bytes(b"".join(plane.tobytes() for f in face_frames[:2] for plane in (f.y, f.u, f.v)))
+    target = tmp_path / "face.imf"
+    assert imf("encode", raw, target, "--size", "96x80", "--rate", "30000/1001").code == 0
+    video = api.probe(target).header.format
+    assert (video.width, video.height, str(video.frame_rate)) == (96, 80, "30000/1001")
+    assert fails(imf("encode", raw, target, "-y"), 2)
+    assert fails(imf("encode", raw, target, "-y", "--size", "96x80"), 2)
+    assert fails(imf("encode", raw, target, "-y", "--size", "96by80", "--rate", 25), 2)
+    assert fails(imf("encode", raw, target, "-y", "--size", "96x80", "--rate", "1/0"), 2)
+
+
+def test_copied_sound_survives_unchanged(imf, sound_clip, tmp_path):
+    """Packets and time stamps of copied sound are those of the source."""
+    stream, decoded = tmp_path / "sound.imf", tmp_path / "sound.mkv"
+    assert imf("encode", sound_clip, stream).code == 0
+    assert imf("decode", stream, decoded).code == 0
+    with open_clip(sound_clip) as source, open_clip(decoded) as copy:
+        assert source.audio == copy.audio
+        packets = list(source.audio_packets())
+        assert packets
+        assert [(p.pts, p.data) for p in copy.audio_packets()] == [(p.pts, p.data) for p in packets]
+
+
+def test_sound_is_interleaved_with_the_picture(imf, sound_clip, tmp_path):
+    """No sound runs ahead of the picture, so neither side has to hold back much of the other."""
+    stream = tmp_path / "sound.imf"
+    assert imf("encode", sound_clip, stream, "--golden-interval", 8).code == 0
+    with stream.open("rb") as file:
+        reader = StreamReader(file)
+        video, track = reader.header.format, reader.header.audio
+        items = list(reader)
+    end, batches_between = 0.0, 0
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        if isinstance(item, VideoPacket):
+            end = item.pts[-1] * video.time_base + 1 / video.frame_rate
+        elif following is not None:
+            batches_between += 1
+            assert all(packet.pts * track.time_base < end for packet in item.packets)
+    assert batches_between >= 2
+
+
+def test_sound_can_be_shrunk_or_left_out(imf, sound_clip, tmp_path):
+    """--audio opus:RATE makes fewer bytes than the source has; none makes no track."""
+    streams = {choice: tmp_path / f"{choice[:4]}.imf" for choice in ("copy", "opus:12k", "none")}
+    for choice, path in streams.items():
+        assert imf("encode", sound_clip, path, "--audio", choice).code == 0
+    sizes = {choice: api.probe(path).bytes_by_kind["audio"] for choice, path in streams.items()}
+    assert 0 == sizes["none"] < sizes["opus:12k"] < sizes["copy"]
+    assert api.probe(streams["none"]).header.audio is None
+    assert fails(imf("encode", sound_clip, tmp_path / "bad.imf", "--audio", "mp3"), 2)
+    assert fails(imf("encode", sound_clip, tmp_path / "bad.imf", "--audio", "opus:1"), 2)
+
+
+def test_info_tells_what_the_stream_holds(imf, stream):
+    """Text, JSON and the packet list agree with the file."""
+    text = imf("info", stream)
+    assert text.code == 0
+    assert "frame rate" in text.out.decode()
+    report = json.loads(imf("info", stream, "--json", "--packets").out)
+    assert (report["width"], report["height"], report["frames"], report["key_frames"]) == (96, 80, 10, 1)
+    assert report["bytes"] == stream.stat().st_size == sum(report["bytes_by_kind"].values())
+    assert report["packet_list"][0]["kind"] == "KEY"
+    assert sum(packet["frames"] for packet in report["packet_list"]) == 10
+    assert imf("info", "-", stdin=stream.read_bytes()).out == text.out
+    assert fails(imf("info", "-", "--packets", stdin=stream.read_bytes()), 2)
+
+
+def test_verify(imf, stream, damaged):
+    """An intact stream passes, also when every frame is decoded; a damaged one is refused."""
+    assert b"intact, 10 frames" in imf("verify", stream).out
+    assert b"all decoded" in imf("verify", stream, "--decode").out
+    assert fails(imf("verify", damaged), 3)
+    assert fails(imf("verify", "-", "--decode", stdin=stream.read_bytes()), 2)
+
+
+def test_compare_writes_what_it_prints(imf, face_y4m, tmp_path):
+    """A clip equals itself; CSV has a line per frame, JSON the means."""
+    csv_path, json_path = tmp_path / "figures.csv", tmp_path / "figures.json"
+    result = imf("compare", face_y4m, face_y4m, "--csv", csv_path, "--json", json_path, "--per-frame")
+    assert result.code == 0, result.err
+    lines = result.out.decode().splitlines()
+    assert len(lines) == 1 + 10 + 2
+    assert lines[-2].split()[:2] == ["mean", "100"]
+    assert len(csv_path.read_text().splitlines()) == 1 + 10
+    assert json.loads(json_path.read_text())["mean"]["ssim_y"] == pytest.approx(1)
+    assert fails(imf("compare", face_y4m, face_y4m, "--csv", csv_path), 2)
+
+
+def test_models_and_doctor(imf):
+    """There is one default model, and the installation is in order."""
+    rows = json.loads(imf("models", "--json").out)
+    assert [row["default"] for row in rows].count(True) == 1
+    assert rows[0]["name"] in imf("models").out.decode()
+    report = json.loads(imf("doctor", "--json").out)
+    assert report["problem"] is None
+    assert set(report["weights"]) == {row["name"] for row in rows}
+    assert imf("doctor").code == 0
+
+
+def test_demo(imf, monkeypatch, tmp_path):
+    """The demo leaves its four files and prints rate, quality and speed."""
+    monkeypatch.setattr(demo, "SECONDS", 0.2)
+    monkeypatch.setattr(demo, "talking_face_format", lambda: talking_face_format(96, 96))
+    result = imf("demo", tmp_path / "demo")
+    assert result.code == 0, result.err
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == sorted(demo.FILES.values())
+    with open_clip(tmp_path / "demo" / "side_by_side.png") as clip:
+        assert (clip.format.width, clip.format.height) == (192, 96)
+    for word in ("kbps", "psnr y", "ssim y", "encode fps", "decode fps"):
+        assert word in result.out.decode()
+    assert fails(imf("demo", tmp_path / "demo"), 2)
+
+
+@pytest.mark.parametrize("style", ["json", "lines", "bar", "none"])
+def test_progress_styles(imf, stream, tmp_path, style):
+    """JSON progress is JSON but for the last line; a bar rewrites its line; none is silent."""
+    result = imf("decode", stream, tmp_path / "rec.y4m", "--progress", style)
+    assert result.code == 0
+    lines = result.err.splitlines()
+    assert lines[-1].startswith("10 frames")
+    if style == "json":
+        last = json.loads(lines[-2])
+        assert (last["event"], last["frames"]) == ("decode", 10)
+    elif style == "bar":
+        assert result.err.startswith("\r")
+        assert "10 frames" in lines[-2]
+    else:
+        assert len(lines) == 1
+
+
+def test_output_is_not_overwritten_unasked(imf, face_y4m, stream, tmp_path):
+    """Existing files stay as they are without -y, and are replaced with it."""
+    target, decoded = tmp_path / "face.imf", tmp_path / "face.y4m"
+    for path in (target, decoded):
+        path.write_bytes(b"precious")
+    assert fails(imf("encode", face_y4m, target), 2)
+    assert fails(imf("decode", stream, decoded), 2)
+    assert fails(imf("encode", face_y4m, tmp_path / "new.imf", "--stats", target), 2)
+    assert target.read_bytes() == decoded.read_bytes() == b"precious"
+    assert imf("encode", face_y4m, target, "-y").code == 0
+    assert imf("decode", stream, decoded, "-y").code == 0
+    assert api.probe(target).total_frames == 10
+
+
+def test_source_is_never_its_own_target(imf, stream):
+    """Not even with -y."""
+    data = stream.read_bytes()
+    assert fails(imf("decode", stream, stream, "-y"), 2)
+    assert stream.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["encode", "only-one"],
+        ["encode", "in.y4m", "out.imf", "-q", "101"],
+        ["encode", "in.y4m", "out.imf", "--device", "abacus"],
+        ["encode", "in.y4m", "out.imf", "--golden-interval", "1"],
+        ["encode", "in.y4m", "nowhere/out.imf"],
+        ["decode", "in.imf", "out.avi"],
+        ["decode", "in.imf", "out.y4m", "--dtype", "float8"],
+    ],
+)
+def test_usage_errors(imf, face_y4m, stream, tmp_path, monkeypatch, arguments):
+    """Exit code 2 and one line, and no file appears."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.y4m").write_bytes(face_y4m.read_bytes())
+    (tmp_path / "in.imf").write_bytes(stream.read_bytes())
+    assert fails(imf(*arguments), 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.imf", "in.y4m"]
+
+
+def test_unreadable_input(imf, stream, damaged, tmp_path):
+    """Exit code 3 for what is missing, empty, foreign, damaged or cut off; nothing is left of the output."""
+    truncated, foreign, empty = (tmp_path / name for name in ("truncated.imf", "foreign.imf", "empty.y4m"))
+    truncated.write_bytes(stream.read_bytes()[:-20])
+    foreign.write_bytes(bytes(range(256)))
+    empty.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 Ip A1:1 C420jpeg\n")
+    before = sorted(tmp_path.iterdir())
+    for source in (tmp_path / "missing.imf", truncated, foreign, damaged):
+        assert fails(imf("decode", source, tmp_path / "out.y4m", "--progress", "none"), 3)
+        assert fails(imf("info", source), 3)
+    for source in (tmp_path / "missing.mp4", foreign, empty):
+        assert fails(imf("encode", source, tmp_path / "out.imf"), 3)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_limit_exceeded(imf, tmp_path):
+    """Exit code 4 for a frame size above the limits."""
+    source = tmp_path / "huge.y4m"
+    source.write_bytes(b"YUV4MPEG2 W5000 H5000 F25:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(1 << 16))
+    assert fails(imf("encode", source, tmp_path / "huge.imf"), 4)
+
+
+def test_model_missing_or_different(imf, face_y4m, stream, tmp_path):
+    """Exit code 5 for an unknown model, and for a stream that names one that is not installed."""
+    assert fails(imf("encode", face_y4m, tmp_path / "face.imf", "--model", "nobody"), 5)
+    renamed = tmp_path / "renamed.imf"
+    with stream.open("rb") as source, renamed.open("wb") as target:
+        reader = StreamReader(source)
+        writer = StreamWriter(target, replace(reader.header, model_id=b"\x00" * 8))
+        for packet in reader:
+            writer.write_audio(packet.packets) if isinstance(packet, AudioBatch) else writer.write_video(packet)
+        writer.close()
+    assert imf("verify", renamed).code == 0
+    assert fails(imf("decode", renamed, tmp_path / "out.y4m"), 5)
+    default = next(row["name"] for row in api.list_models() if row["default"])
+    assert fails(imf("decode", renamed, tmp_path / "out.y4m", "--model", default), 5)
+    assert not (tmp_path / "out.y4m").exists()
+
+
+def test_concealed_losses(imf, damaged, tmp_path):
+    """Exit code 6: all frames are there, the lost ones made up, and the last line says how many."""
+    result = imf("decode", damaged, tmp_path / "out.y4m", "--conceal")
+    assert result.code == 6, result.err
+    assert re.search(r"10 frames, .*, \d+ concealed, 1 packets lost", result.err)
+    with open_clip(tmp_path / "out.y4m") as clip:
+        assert sum(1 for _ in clip.frames()) == 10
+
+
+def test_interruption_leaves_nothing_behind(imf, face_y4m, tmp_path, monkeypatch):
+    """Exit code 130 when interrupted half-way."""
+    from imfcodec.codec.encoder import Encoder
+
+    encode = Encoder.encode
+
+    def interrupted(*arguments):
+        yield from islice(encode(*arguments), 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Encoder, "encode", interrupted)
+    result = imf("encode", face_y4m, tmp_path / "face.imf", "--progress", "none")
+    assert result.code == 130
+    assert "interrupted" in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_internal_error_is_one_line_unless_debugging(imf, face_y4m, tmp_path, monkeypatch):
+    """A fault of ours is told in one line with exit code 1; --debug raises it."""
+
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("of our own\nmaking")
+
+    monkeypatch.setattr(api, "encode", broken)
+    result = imf("encode", face_y4m, tmp_path / "face.imf")
+    assert fails(result, 1)
+    assert "ZeroDivisionError: of our own making" in result.err
+    with pytest.raises(ZeroDivisionError):
+        run(["--debug", "encode", str(face_y4m), str(tmp_path / "face.imf")])
