@@ -98,9 +98,7 @@ def cli(debug: bool) -> None:
     help="offline looks ahead; low-delay sends each frame on its own.",
 )
 @click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by quality]")
-@click.option(
-    "--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]"
-)
+@click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
 @click.option(
     "--audio",
     default="copy",
