@@ -205,8 +205,9 @@ def summarise(points: Sequence[RatePoint], anchor: str = "x264") -> str:
     """Markdown summary: quality at given rates, BD-rate, copying the key frame, pairs of nearest rate."""
     curves = group_curves(points)
     parts = [_rate_section(curves)]
-    if anchor in curves:
-        parts.append(_bd_section(curves, anchor))
+    compared = [series for series in curves if series != anchor and not series.startswith(COPY_KEY_FRAME)]
+    if anchor in curves and compared:
+        parts.append(_bd_section(curves, anchor, compared))
     for series in curves:
         if series.startswith(CODEC):
             parts.append(_own_section(curves, series))
@@ -269,11 +270,10 @@ def _bd_cell(curves: Curves, anchor: str, series: str, metric: str) -> str:
     return f"{percent:+.1f} % ({len(found)} of {len(shared)} clips, overlap {low:.4g} to {high:.4g} on average)"
 
 
-def _bd_section(curves: Curves, anchor: str) -> str:
+def _bd_section(curves: Curves, anchor: str, compared: Sequence[str]) -> str:
     rows = [
         [series, _bd_cell(curves, anchor, series, "psnr_y"), _bd_cell(curves, anchor, series, "ssim_y")]
-        for series in curves
-        if series != anchor and not series.startswith(COPY_KEY_FRAME)
+        for series in compared
     ]
     note = (
         f"Mean over the clips of the BD-rate against {anchor}; negative is better. Clips without overlap are left out."
