@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -175,7 +176,7 @@ def decode(
 ) -> int:
     """Decode an .imf stream into .mp4, .mkv (FFV1), .y4m, a folder or %05d.png pattern, or Y4M to "-".
 
-    .mp4 is H.264, visually lossless; .mkv and .y4m hold exactly the decoded frames.
+    .mp4 is H.264, visually lossless; .mkv and .y4m hold exactly the decoded frames. Y4M and pictures hold no sound.
     """
     from imfcodec import api
 
@@ -332,6 +333,9 @@ def main() -> None:
     """Entry point of the `imfcodec` command: never returns."""
     # A terminated run cleans up as an interrupted one does: no half-written file stays behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_TERMINATED))
+    # What libraries tell their developers is no message for a user; python -W shows it.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
 
 
