@@ -1,0 +1,222 @@
+"""Frames to packets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from imfcodec.bitstream.packet import PacketKind, VideoPacket
+from imfcodec.codec.groups import Group
+from imfcodec.codec.planes import to_picture
+from imfcodec.errors import UsageError
+from imfcodec.frames import Frame
+from imfcodec.latents.symbols import SymbolWriter
+from imfcodec.models.structure import MAX_CHUNK
+from imfcodec.nn.picture import Picture
+from imfcodec.zoo import LoadedModel
+
+STRUCTURES = ("offline", "low-delay")
+SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
+QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
+SHORT_TAIL = 2  # a rest of so few frames is sent as plain tokens, not as a golden frame
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What the user chooses.
+
+    Attributes:
+        quality: 0..100, higher is better and larger.
+        structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
+        golden_interval: frames from one golden frame to the next, 2..64; None chooses by quality.
+        key_interval: frames after which a new group is opened; None opens one at scene cuts only.
+    """
+
+    quality: int = 50
+    structure: str = "offline"
+    golden_interval: int | None = None
+    key_interval: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality} is not within 0..100")
+        if self.structure not in STRUCTURES:
+            raise UsageError(f"structure {self.structure!r} is unknown; use one of: {', '.join(STRUCTURES)}")
+        if self.golden_interval is not None and not 2 <= self.golden_interval <= MAX_CHUNK:
+            raise UsageError(f"golden interval {self.golden_interval} is not within 2..{MAX_CHUNK}")
+        if self.key_interval is not None and self.key_interval < 1:
+            raise UsageError(f"key interval {self.key_interval} is not at least 1")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Quantiser indices 0..255 and chunk length that a quality stands for."""
+
+    key: int
+    golden: int
+    token: int
+    interval: int
+    refine: bool
+
+
+def operating_point(settings: EncoderSettings) -> OperatingPoint:
+    """The operating point of a quality, found on training clips (`benchmarks/tune_quality.py`)."""
+    quality = settings.quality
+    interval = settings.golden_interval or (32 if quality < 15 else 16 if quality < 70 else 8)
+    golden = round(60 + 1.8 * quality)
+    return OperatingPoint(
+        key=min(255, golden + 15),
+        golden=golden,
+        token=max(0, golden - 60) if quality < 80 else golden - 20,
+        interval=interval,
+        refine=quality >= 80,
+    )
+
+
+class Encoder:
+    """Encodes one video. Memory holds one chunk of frames at a time."""
+
+    def __init__(self, model: LoadedModel, settings: EncoderSettings) -> None:
+        self.model = model
+        self.settings = settings
+        self.point = operating_point(settings)
+
+    def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
+        """Yield the packets of `frames`, in file order."""
+        for group in self._split_groups(frames):
+            yield from self._encode_group(group)
+
+    def _split_groups(self, frames: Iterator[Frame]) -> Iterator["_GroupFrames"]:
+        source = _Lookahead(frames)
+        while source.peek() is not None:
+            yield _GroupFrames(source, self.settings.key_interval)
+
+    @torch.inference_mode()
+    def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:
+        first = frames.take(1)
+        key = self._picture(first)
+        with self.model.autocast():
+            writer = self._writer()
+            group = Group.open(self.model.network, writer, self.point.key, key, key)
+        yield self._packet(PacketKind.KEY, first, writer)
+        key_error = _error(group.anchor.picture, key)
+        span = 1 if self.settings.structure == "low-delay" else self.point.interval
+        while chunk := frames.take(span):
+            with self.model.autocast():
+                packet = self._encode_chunk(group, chunk)
+            yield packet
+            if packet.golden and _error(group.anchor.picture, self._picture(chunk[-1:])) > key_error * _FALL:
+                frames.close()
+
+    def _encode_chunk(self, group: Group, chunk: list[Frame]) -> VideoPacket:
+        if self.settings.structure == "low-delay":
+            return self._encode_delay(group, chunk)
+        pictures = [self._picture([frame]) for frame in chunk]
+        writer = self._writer()
+        writer.range.encode_flag(self.point.refine)
+        golden, span = None, len(chunk)
+        if span > SHORT_TAIL:
+            golden = group.golden(writer, self.point.golden, span, pictures[-1])
+            tokens = group.tokens_between(writer, self.point.token, golden, span, pictures[:-1])
+        else:
+            tokens = [group.token_after(writer, self.point.token, picture) for picture in pictures]
+        if self.point.refine:
+            for token, place, picture in zip(tokens, group.places(len(tokens), golden), pictures, strict=False):
+                group.refined(writer, self.point.token, token, golden, place, picture)
+        if golden is not None:
+            group.advance(golden)
+        return self._packet(PacketKind.CHUNK, chunk, writer, golden is not None)
+
+    def _encode_delay(self, group: Group, chunk: list[Frame]) -> VideoPacket:
+        picture = self._picture(chunk)
+        writer = self._writer()
+        if group.distance + 1 >= self.point.interval:
+            group.advance(group.golden(writer, self.point.golden, group.distance + 1, picture))
+            return self._packet(PacketKind.DELAY_GOLDEN, chunk, writer)
+        writer.range.encode_flag(self.point.refine)
+        token = group.token_after(writer, self.point.token, picture)
+        if self.point.refine:
+            group.refined(writer, self.point.token, token, None, 0.0, picture)
+        return self._packet(PacketKind.DELAY_TOKEN, chunk, writer)
+
+    def _packet(self, kind: PacketKind, frames: list[Frame], writer: SymbolWriter, golden: bool = False) -> VideoPacket:
+        return VideoPacket(
+            kind=kind,
+            frame_count=len(frames),
+            quality=self.point.key if kind is PacketKind.KEY else self.point.golden,
+            token_quality=self.point.token,
+            pts=tuple(frame.pts for frame in frames),
+            payload=writer.range.finish(),
+            golden=golden,
+            golden_quality=self.point.golden,
+        )
+
+    def _writer(self) -> SymbolWriter:
+        return SymbolWriter(self.model.tables)
+
+    def _picture(self, frames: list[Frame]) -> Picture:
+        return to_picture(frames, self.model.device)
+
+
+_FALL = 10 ** (QUALITY_DROP_DB / 10)
+
+
+def _error(picture: Picture, target: Picture) -> float:
+    return float((picture.luma - target.luma).square().mean())
+
+
+class _Lookahead:
+    """An iterator with one frame of look-ahead."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self._next = next(frames, None)
+
+    def peek(self) -> Frame | None:
+        return self._next
+
+    def next(self) -> Frame:
+        frame, self._next = self._next, next(self._frames, None)
+        assert frame is not None
+        return frame
+
+
+class _GroupFrames:
+    """The frames of one group: up to the next scene cut, the key interval or the end."""
+
+    def __init__(self, source: _Lookahead, key_interval: int | None) -> None:
+        self._source, self._limit = source, key_interval
+        self._taken = 0
+        self._before: Frame | None = None
+        self._closed = False
+
+    def take(self, count: int) -> list[Frame]:
+        """The next `count` frames of the group; fewer at its end."""
+        frames: list[Frame] = []
+        while len(frames) < count and not self._at_end():
+            self._before = self._source.next()
+            self._taken += 1
+            frames.append(self._before)
+        return frames
+
+    def close(self) -> None:
+        """End the group here."""
+        self._closed = True
+
+    def _at_end(self) -> bool:
+        coming = self._source.peek()
+        if self._closed or coming is None or (self._limit is not None and self._taken >= self._limit):
+            return True
+        return self._before is not None and is_scene_cut(self._before, coming)
+
+
+def is_scene_cut(before: Frame, after: Frame) -> bool:
+    """Whether two neighbouring frames show different scenes."""
+    change = np.abs(_thumbnail(after) - _thumbnail(before)).mean()
+    return bool(change > SCENE_CUT * 255)
+
+
+def _thumbnail(frame: Frame) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    height, width = (side // 8 * 8 for side in frame.y.shape)
+    return frame.y[:height, :width].reshape(height // 8, 8, width // 8, 8).mean((1, 3), dtype=np.float32)

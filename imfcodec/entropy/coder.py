@@ -1,0 +1,108 @@
+"""Range coding of integers with tables: integers to bytes and back (SPEC.md, "Video payload")."""
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from imfcodec.entropy.tables import Tables
+from imfcodec.errors import CorruptStreamError, SymbolRangeError
+
+Integers = npt.NDArray[np.int32]
+
+MAX_SYMBOL = (1 << 20) - 1  # largest magnitude a symbol may have
+_ESCAPE_BYTES = 3  # an escaped value is sent as this many uniform bytes
+
+_BYTE = constriction.stream.model.Uniform(256)
+_BIT = constriction.stream.model.Uniform(2)
+
+
+class CodingTables:
+    """Tables with the coder's models built for them once."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.offsets = tables.offsets
+        self.escapes = tables.lengths - 2  # index of each row's escape symbol
+        self.models = tables.models()
+
+
+def _by_table(rows: Integers) -> list[tuple[int, npt.NDArray[np.intp]]]:
+    """Positions of the symbols of each table in use, tables ascending, positions ascending."""
+    order = np.argsort(rows, kind="stable")
+    used, starts = np.unique(rows[order], return_index=True)
+    return [(int(row), part) for row, part in zip(used, np.split(order, starts[1:]), strict=True)]
+
+
+class RangeEncoder:
+    """Writes sets of integers; a `RangeDecoder` must ask for the same sets in the same order."""
+
+    def __init__(self) -> None:
+        self._encoder = constriction.stream.queue.RangeEncoder()
+
+    def encode(self, symbols: Integers, rows: Integers, tables: CodingTables) -> None:
+        """Write symbols [n] with table rows[i] for symbols[i], grouped by table.
+
+        Raises:
+            SymbolRangeError: a symbol is larger than 2^20 - 1 in magnitude.
+        """
+        if symbols.size and int(np.abs(symbols).max()) > MAX_SYMBOL:
+            raise SymbolRangeError(f"a latent exceeds {MAX_SYMBOL} quantisation steps; lower the quality")
+        for row, places in _by_table(rows):
+            escape = int(tables.escapes[row])
+            indices = symbols[places] - tables.offsets[row]
+            outside = (indices < 0) | (indices >= escape)
+            self._encoder.encode(np.where(outside, escape, indices).astype(np.int32), tables.models[row])
+            if outside.any():
+                self._encoder.encode(_to_bytes(symbols[places][outside]), _BYTE)
+
+    def encode_flag(self, flag: bool) -> None:
+        """Write one bit."""
+        self._encoder.encode(np.array([flag], dtype=np.int32), _BIT)
+
+    def finish(self) -> bytes:
+        """The payload: big-endian 32-bit words, trailing zero bytes left off."""
+        return self._encoder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+
+
+class RangeDecoder:
+    """Reads what a `RangeEncoder` wrote. Damaged payloads give other integers or CorruptStreamError, never a crash."""
+
+    def __init__(self, payload: bytes) -> None:
+        padded = payload + bytes(-len(payload) % 4)
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
+
+    def decode(self, rows: Integers, tables: CodingTables) -> Integers:
+        """Read one symbol per table row of `rows` [n], int32.
+
+        Raises:
+            CorruptStreamError: the payload cannot come from an encoder.
+        """
+        symbols = np.empty(rows.shape, dtype=np.int32)
+        for row, places in _by_table(rows):
+            indices = self._take(tables.models[row], len(places))
+            values = indices + tables.offsets[row]
+            outside = indices == tables.escapes[row]
+            if outside.any():
+                values[outside] = _from_bytes(self._take(_BYTE, int(outside.sum()) * _ESCAPE_BYTES))
+            symbols[places] = values
+        return symbols
+
+    def decode_flag(self) -> bool:
+        """Read one bit."""
+        return bool(self._take(_BIT, 1)[0])
+
+    def _take(self, model: "constriction.stream.model.Model", count: int) -> Integers:
+        try:
+            return self._decoder.decode(model, count)
+        except AssertionError as error:  # how constriction reports words that no encoder writes
+            raise CorruptStreamError(f"payload is damaged: {error}; re-encode or copy the file again") from None
+
+
+def _to_bytes(values: Integers) -> Integers:
+    """Zigzag, then three bytes each, low byte first."""
+    folded = np.where(values < 0, -2 * values - 1, 2 * values)
+    return (folded[:, None] >> (8 * np.arange(_ESCAPE_BYTES)) & 0xFF).astype(np.int32).reshape(-1)
+
+
+def _from_bytes(data: Integers) -> Integers:
+    folded = (data.reshape(-1, _ESCAPE_BYTES) << (8 * np.arange(_ESCAPE_BYTES))).sum(1)
+    return np.where(folded % 2 == 1, -(folded + 1) // 2, folded // 2).astype(np.int32)

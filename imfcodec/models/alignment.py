@@ -1,0 +1,155 @@
+"""IMF_A: implicit motion alignment. Moves the references' features and pixels to where the frame needs them."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imfcodec.config import ModelConfig
+from imfcodec.models.displacement import FIELD, canonical_field, reference_displacements
+from imfcodec.models.latent_token_decoder import LatentTokenDecoder
+from imfcodec.models.latent_token_encoder import Token
+from imfcodec.nn.attention import CrossAttention, TransformerBlock
+from imfcodec.nn.blocks import zero_init
+from imfcodec.nn.picture import PATCH_CHANNELS, Picture, move, position_grid, to_patches
+
+
+class Reference(NamedTuple):
+    """A decoded frame that others are predicted from.
+
+    Attributes:
+        picture: the decoded frame.
+        token: its token in the coordinates of the group (zeros for the anchor).
+        features: f_r at 1/32 and 1/16 scale.
+        motion: m_r at 1/32 and 1/16 scale.
+        field: canonical displacement [B, 2, H / 8, W / 8], luma pixels.
+    """
+
+    picture: Picture
+    token: Token
+    features: tuple[Tensor, Tensor]
+    motion: tuple[Tensor, Tensor]
+    field: Tensor
+
+
+class Aligned(NamedTuple):
+    """What alignment knows of a frame before its refinement.
+
+    Attributes:
+        picture: the prediction, a gated mix of the moved copies.
+        copies: [B, 2 * 96, H / 8, W / 8] patches of both moved copies (one reference: the same twice).
+        features: f_c [B, C_16, H / 16, W / 16].
+    """
+
+    picture: Picture
+    copies: Tensor
+    features: Tensor
+
+
+class ScaleAlignment(nn.Module):
+    """Cross-attention and transformer blocks at one scale."""
+
+    def __init__(self, channels: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.attention = CrossAttention(channels, heads)
+        self.blocks = nn.Sequential(*(TransformerBlock(channels, heads) for _ in range(depth)))
+
+    def forward(self, motion: Tensor, cell: int, field: Tensor, references: list[Reference], scale: int) -> Tensor:
+        """f_c [B, C, h, w] of a frame with motion features m_c and canonical displacement `field`."""
+        aligned = self.attention(
+            motion,
+            _positions(field, cell),
+            [r.motion[scale] for r in references],
+            [_positions(r.field, cell) for r in references],
+            [r.features[scale] for r in references],
+        )
+        return self.blocks(aligned)
+
+
+class Gate(nn.Module):
+    """Weight of the first moved copy, from both copies, f_c and where the frame lies between the references."""
+
+    WIDTH = 48
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = self.WIDTH
+        self.enter = nn.Conv2d(2 * PATCH_CHANNELS + 1, width, 1)
+        self.aligned = nn.Conv2d(config.align_channels[1], width, 1)
+        self.body = nn.Sequential(
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.Conv2d(width, width, 1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            zero_init(nn.Conv2d(width, 4, 1)),
+        )
+
+    def forward(self, copies: Tensor, features: Tensor, place: Tensor) -> Tensor:
+        """Weights [B, 1, H, W] in 0..1; `place` is [B] in 0..1, the nearer reference starts with the larger weight."""
+        mean, difference = (
+            (copies[:, :PATCH_CHANNELS] + copies[:, PATCH_CHANNELS:]) / 2,
+            (copies[:, :PATCH_CHANNELS] - copies[:, PATCH_CHANNELS:]),
+        )
+        where = place[:, None, None, None].to(copies.dtype).expand(-1, 1, *copies.shape[-2:])
+        hidden = self.enter(torch.cat([mean, difference * 3, where], 1))
+        hidden = hidden + F.interpolate(self.aligned(features), scale_factor=2, mode="nearest")
+        place = place.clamp(1e-3, 1 - 1e-3)[:, None, None, None]
+        logits = F.pixel_shuffle(self.body(hidden).float(), 2) + torch.log((1 - place) / place)
+        return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
+
+
+class ImplicitMotionAlignment(nn.Module):
+    """IMF_A of the paper, with a copy that moves.
+
+    At 1/32 and 1/16 scale the frame's motion features query those of all references at once. The aligned features
+    f_c refine the displacement the token implies, the references' pixels are sampled there, and a gate mixes them.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        coarse, fine = config.align_channels
+        self.token_decoder = LatentTokenDecoder(config)
+        self.coarse = ScaleAlignment(coarse, config.align_heads, config.align_depth)
+        self.fine = ScaleAlignment(fine, config.align_heads, config.align_depth)
+        self.join = nn.Conv2d(coarse, fine, 1)
+        self.offsets = zero_init(nn.Conv2d(fine, 4, 3, padding=1))
+        self.gate = Gate(config)
+
+    def reference(self, picture: Picture, token: Token, features: tuple[Tensor, Tensor]) -> Reference:
+        """A decoded picture made ready to predict from."""
+        return Reference(picture, token, features, self.token_decoder(token), canonical_field(token.u))
+
+    def forward(self, token: Token, references: list[Reference], place: Tensor) -> Aligned:
+        """Predict a frame.
+
+        Args:
+            token: its decoded token.
+            references: one or two.
+            place: float [B], where it lies between two references, 0..1.
+        """
+        field = canonical_field(token.u)
+        m_coarse, m_fine = self.token_decoder(token)
+        coarse = self.coarse(m_coarse, 32, field, references, 0)
+        fine = self.fine(m_fine, 16, field, references, 1)
+        features = fine + F.interpolate(self.join(coarse), scale_factor=2, mode="nearest")
+        offsets = F.interpolate(self.offsets(features).float(), scale_factor=2, mode="bilinear", align_corners=False)
+        moves = reference_displacements(token.u, [r.field for r in references])
+        copies = [move(r.picture, d + o) for r, d, o in zip(references, moves, offsets.split(2, 1), strict=False)]
+        patches = torch.cat([to_patches(copies[0]), to_patches(copies[-1])], 1)
+        if len(copies) == 1:
+            return Aligned(copies[0], patches, features)
+        weight = self.gate(patches, features, place).to(patches.dtype)
+        return Aligned(_mix(copies[0], copies[1], weight), patches, features)
+
+
+def _mix(first: Picture, second: Picture, weight: Tensor) -> Picture:
+    half = F.avg_pool2d(weight, 2).expand_as(first.chroma)
+    return Picture(torch.lerp(second.luma, first.luma, weight), torch.lerp(second.chroma, first.chroma, half))
+
+
+def _positions(field: Tensor, cell: int) -> Tensor:
+    coarse = F.avg_pool2d(field, cell // FIELD) / cell
+    height, width = coarse.shape[-2:]
+    return position_grid(height, width, coarse) + coarse

@@ -1,0 +1,94 @@
+"""Attention over picture positions; positions are continuous, so a place can ask for where it came from."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from imfcodec.nn.blocks import zero_init
+
+WAVELENGTHS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # cells
+POSITION_CHANNELS = 4 * len(WAVELENGTHS)
+
+
+def position_code(position: Tensor) -> Tensor:
+    """Sines and cosines of positions.
+
+    Args:
+        position: float [B, 2, h, w], (x, y) in cells.
+    Returns:
+        [B, 24, h, w], values in -1..1. Dot products of two codes fall with the distance of their positions.
+    """
+    rate = 2 * math.pi / torch.tensor(WAVELENGTHS, device=position.device)
+    phase = rearrange(position[:, :, None].float() * rate[:, None, None], "b d n h w -> b (d n) h w")
+    return torch.cat([phase.sin(), phase.cos()], 1)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention with Q from motion features of the frame, K from those of the references, V their features.
+
+    Positions enter queries and keys only, as further channels with a learned sharpness.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.output = nn.Conv2d(channels, channels, 1)
+        self.sharpness = nn.Parameter(torch.full((heads, 1, 1), math.log(8.0)))
+
+    def forward(
+        self, motion: Tensor, position: Tensor, keys: list[Tensor], key_positions: list[Tensor], values: list[Tensor]
+    ) -> Tensor:
+        """Align the references' features to the frame.
+
+        Args:
+            motion: m_c [B, C, h, w].
+            position: [B, 2, h, w] canonical position of each place of the frame, in cells.
+            keys, key_positions, values: m_r, canonical positions and f_r of each reference, shaped as for the frame.
+        Returns:
+            [B, C, h, w]
+        """
+        height, width = motion.shape[-2:]
+        query = self._split(self.query(motion), position, self.sharpness.exp())
+        key = torch.cat([self._split(self.key(k), p, None) for k, p in zip(keys, key_positions, strict=True)], 2)
+        value = torch.cat([rearrange(self.value(v), "b (n c) h w -> b n (h w) c", n=self.heads) for v in values], 2)
+        aligned = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return self.output(rearrange(aligned, "b n (h w) c -> b (n c) h w", h=height, w=width))
+
+    def _split(self, content: Tensor, position: Tensor, sharpness: Tensor | None) -> Tensor:
+        content = rearrange(content, "b (n c) h w -> b n (h w) c", n=self.heads)
+        code = rearrange(position_code(position), "b c h w -> b 1 (h w) c").expand(content.shape[0], self.heads, -1, -1)
+        if sharpness is not None:
+            content, code = content * content.shape[-1] ** -0.5, code * sharpness
+        return torch.cat([content, code.to(content.dtype)], -1)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and feed-forward with layer norm, residual, both starting at zero. [B, C, h, w] -> same."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.output = zero_init(nn.Linear(channels, channels))
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 2 * channels),
+            nn.GELU(),
+            zero_init(nn.Linear(2 * channels, channels)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x = rearrange(x, "b c h w -> b (h w) c")
+        query, key, value = rearrange(self.qkv(self.norm(x)), "b n (k h c) -> k b h n c", k=3, h=self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        x = x + self.output(rearrange(attended, "b h n c -> b n (h c)"))
+        x = x + self.feed_forward(x)
+        return rearrange(x, "b (h w) c -> b c h w", h=height, w=width)

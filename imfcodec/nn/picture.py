@@ -1,0 +1,75 @@
+"""Pictures as tensors: 4:2:0 planes, their 8x8 patches, and sampling them along a displacement field."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PATCH = 8
+PATCH_CHANNELS = PATCH * PATCH + 2 * (PATCH // 2) ** 2
+# Weight of a chroma sample in the patch domain; squared errors of patches are then Y + (U + V) / 8 per luma pixel.
+CHROMA_GAIN = 0.5**0.5
+
+
+class Picture(NamedTuple):
+    """A batch of 4:2:0 pictures, float, -0.5..0.5 for the sample values 0..255.
+
+    Attributes:
+        luma: [B, 1, H, W]; H and W multiples of 64 inside the codec.
+        chroma: [B, 2, H / 2, W / 2].
+    """
+
+    luma: Tensor
+    chroma: Tensor
+
+    def select(self, index: slice | Tensor) -> "Picture":
+        """Pictures at `index` of the batch."""
+        return Picture(self.luma[index], self.chroma[index])
+
+
+def to_patches(picture: Picture) -> Tensor:
+    """Orthonormal rearrangement to [B, 96, H / 8, W / 8]: 64 luma samples, then 2 x 16 weighted chroma samples."""
+    luma = F.pixel_unshuffle(picture.luma, PATCH)
+    return torch.cat([luma, F.pixel_unshuffle(picture.chroma, PATCH // 2) * CHROMA_GAIN], 1)
+
+
+def from_patches(patches: Tensor) -> Picture:
+    """Inverse of `to_patches`."""
+    luma, chroma = patches.split([PATCH * PATCH, PATCH_CHANNELS - PATCH * PATCH], 1)
+    return Picture(F.pixel_shuffle(luma, PATCH), F.pixel_shuffle(chroma, PATCH // 2) / CHROMA_GAIN)
+
+
+def position_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """Cell centres [1, 2, height, width] as (x, y) in cells, first centre at 0.5, on the device of `like`, float32."""
+    y = torch.arange(height, device=like.device, dtype=torch.float32) + 0.5
+    x = torch.arange(width, device=like.device, dtype=torch.float32) + 0.5
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])[None]
+
+
+def sample(plane: Tensor, displacement: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample `plane` where each place points to.
+
+    Args:
+        plane: float [B, C, h, w].
+        displacement: float [B, 2, h, w], (x, y) in cells of the plane; place p reads plane(p + displacement(p)).
+        mode: "bilinear" or "bicubic".
+    Returns:
+        [B, C, h, w]; places outside the plane read its border.
+    """
+    height, width = plane.shape[-2:]
+    size = torch.tensor([width, height], device=plane.device, dtype=torch.float32)
+    grid = (position_grid(height, width, plane) + displacement.float()).permute(0, 2, 3, 1) * 2 / size - 1
+    return F.grid_sample(plane, grid.to(plane.dtype), mode=mode, padding_mode="border", align_corners=False)
+
+
+def move(picture: Picture, displacement: Tensor) -> Picture:
+    """The moved copy: `picture` sampled along a displacement field.
+
+    Args:
+        picture: the reference.
+        displacement: float [B, 2, h, w] at any coarser scale, in luma pixels.
+    """
+    field = F.interpolate(displacement.float(), size=picture.luma.shape[-2:], mode="bilinear", align_corners=False)
+    half = F.avg_pool2d(field, 2) / 2
+    return Picture(sample(picture.luma, field, "bicubic"), sample(picture.chroma, half))

@@ -1,0 +1,94 @@
+"""Learned quantisation steps, rounding with a straight-through gradient, and networks in exact integers."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+QUALITY_LEVELS = 256  # quantiser indices a stream can name
+MIN_STEP, MAX_STEP = 0.004, 8.0
+
+WEIGHT_UNIT = 64.0  # integer networks: weights are multiples of 1/64 within +-127/64,
+ACTIVATION_UNIT = 16.0  # activations multiples of 1/16 within 0..127/16,
+LIMIT = 127.0  # so every partial sum of up to 1040 products is an integer below 2^24 and exact in float32.
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Round to the nearest integer; the gradient passes as if nothing had happened."""
+    return x + (x.round() - x).detach()
+
+
+def quality_fraction(quality: Tensor) -> Tensor:
+    """Quantiser indices 0..255 as 0..1."""
+    return quality.float() / (QUALITY_LEVELS - 1)
+
+
+class QuantizationSteps(nn.Module):
+    """Step sizes by channel and quality: learned at a few knots, log-linear between them, bounded.
+
+    Args:
+        channels: number of step sizes.
+        knots: qualities, evenly spaced over 0..1, at which steps are stored.
+        coarsest, finest: initial steps at quality 0 and 1.
+    """
+
+    def __init__(self, channels: int, knots: int, coarsest: float, finest: float) -> None:
+        super().__init__()
+        line = torch.linspace(math.log(coarsest), math.log(finest), knots)
+        self.log_step = nn.Parameter(line[:, None].repeat(1, channels))
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """Steps [B, channels], float32, for quality [B] in 0..1."""
+        knots = self.log_step.shape[0]
+        place = (quality.float() * (knots - 1)).clamp(0, knots - 1)
+        low = place.floor().clamp(max=knots - 2).long()
+        blend = (place - low)[:, None]
+        log_step = self.log_step.float()
+        line = log_step[low] * (1 - blend) + log_step[low + 1] * blend
+        return line.clamp(math.log(MIN_STEP), math.log(MAX_STEP)).exp()
+
+
+class IntegerPointwise(nn.Module):
+    """1x1 convolution in exact integers, held in float32.
+
+    Input values are multiples of 1/16 in 0..127/16; so are the outputs unless `bounded` is off, when they are
+    multiples of 1/1024. Every platform gives the same result, in any order of summation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bounded: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels) * (2 / in_channels) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bounded = bounded
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = round_through(self.weight * WEIGHT_UNIT).clamp(-LIMIT, LIMIT) / WEIGHT_UNIT
+        bias = round_through(self.bias * WEIGHT_UNIT * ACTIVATION_UNIT) / (WEIGHT_UNIT * ACTIVATION_UNIT)
+        with torch.autocast(x.device.type, enabled=False):
+            x = F.linear(x.movedim(1, -1), weight, bias).movedim(-1, 1)
+        return to_activation(x) if self.bounded else x
+
+
+class IntegerDepthwise(nn.Module):
+    """3x3 depthwise convolution in exact integers; see `IntegerPointwise`. Zero outside the picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(9, channels) * 0.4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = round_through(self.weight * WEIGHT_UNIT).clamp(-LIMIT, LIMIT) / WEIGHT_UNIT
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (1, 1, 1, 1))
+        total = torch.zeros_like(x)
+        for tap in range(9):
+            row, column = divmod(tap, 3)
+            window = padded[..., row : row + height, column : column + width]
+            total = total + window * weight[tap, :, None, None]
+        return to_activation(total)
+
+
+def to_activation(x: Tensor) -> Tensor:
+    """Round to multiples of 1/16 (halves to even) and clip to 0..127/16."""
+    return round_through(x * ACTIVATION_UNIT).clamp(0, LIMIT) / ACTIVATION_UNIT

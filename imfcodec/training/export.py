@@ -1,0 +1,76 @@
+"""From a checkpoint to a model file: 16-bit weights, exact integer networks, integer probability tables.
+
+python -m imfcodec.training.export CHECKPOINT OUT.safetensors
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import click
+import torch
+from compressai.entropy_models import GaussianConditional
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from imfcodec.config import DEFAULT
+from imfcodec.models.network import ImfNetwork
+from imfcodec.models.prior import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO
+from imfcodec.nn.quantize import IntegerDepthwise, IntegerPointwise, QuantizationSteps
+
+
+def export(network: ImfNetwork, path: Path) -> None:
+    """Write a model file.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    bottleneck = network.latent_prior.bottleneck
+    bottleneck.update(force=True, update_quantiles=True)
+    gaussian = GaussianConditional([SCALE_MIN * math.exp(i * SCALE_RATIO) for i in range(SCALE_LEVELS)])
+    gaussian.update()
+    tensors = _weights(network)
+    for name, model in (("gaussian", gaussian), ("hyper", bottleneck)):
+        tensors[f"tables.{name}.cdf"] = model.quantized_cdf.int().clone()
+        tensors[f"tables.{name}.lengths"] = model.cdf_length.int().clone()
+        tensors[f"tables.{name}.offsets"] = model.offset.int().clone()
+    partial = path.with_suffix(".part")
+    save_file(tensors, partial, metadata={"config": json.dumps(network.config.to_dict())})
+    os.replace(partial, path)
+
+
+def _weights(network: ImfNetwork) -> dict[str, Tensor]:
+    """Floating-point weights as float16; steps and integer networks, which must be exact, as float32."""
+    exact: set[str] = set()
+    for name, module in network.named_modules():
+        if isinstance(module, IntegerPointwise | IntegerDepthwise | QuantizationSteps):
+            exact |= {f"{name}.{key}" for key in module.state_dict()}
+    tables = tuple(f"latent_prior.bottleneck.{name}" for name in ("_quantized_cdf", "_cdf_length", "_offset"))
+    return {
+        name: (value.float() if name in exact or "quantiles" in name else value.half()).contiguous()
+        for name, value in network.state_dict().items()
+        if name not in tables
+    }
+
+
+def load_average(checkpoint: Path) -> nn.Module:
+    """The network of a training checkpoint, with its averaged weights."""
+    network = ImfNetwork(DEFAULT)
+    network.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return network
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def main(checkpoint: Path, out: Path) -> None:
+    """Export CHECKPOINT's averaged weights to OUT."""
+    network = load_average(checkpoint)
+    assert isinstance(network, ImfNetwork)
+    export(network, out)
+    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
