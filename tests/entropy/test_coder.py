@@ -1,0 +1,78 @@
+"""Integers to bytes and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imfcodec.entropy.coder import MAX_SYMBOL, CodingTables, RangeDecoder, RangeEncoder
+from imfcodec.entropy.tables import Tables
+from imfcodec.errors import CorruptStreamError, ImfError, ModelError, SymbolRangeError
+
+
+def small_tables() -> CodingTables:
+    """Two tables: values -1..1 and -2..2, each with an escape symbol."""
+    narrow = [0, 2000, 62000, 65000, 65536, 0, 0]
+    wide = [0, 9000, 20000, 45000, 55000, 65000, 65536]
+    tables = Tables(
+        np.array([narrow, wide], dtype=np.int32), np.array([5, 7], dtype=np.int32), np.array([-1, -2], dtype=np.int32)
+    )
+    return CodingTables(tables)
+
+
+def integers(values) -> np.ndarray:
+    return np.array(values, dtype=np.int32)
+
+
+@given(st.lists(st.tuples(st.integers(-MAX_SYMBOL, MAX_SYMBOL), st.integers(0, 1)), max_size=40))
+def test_sets_come_back_as_written(pairs):
+    tables = small_tables()
+    symbols, rows = integers([p[0] for p in pairs]), integers([p[1] for p in pairs])
+    encoder = RangeEncoder()
+    encoder.encode_flag(True)
+    encoder.encode(symbols, rows, tables)
+    encoder.encode(integers([0, 1]), integers([1, 0]), tables)
+    decoder = RangeDecoder(encoder.finish())
+    assert decoder.decode_flag() is True
+    assert decoder.decode(rows, tables).tolist() == symbols.tolist()
+    assert decoder.decode(integers([1, 0]), tables).tolist() == [0, 1]
+
+
+def test_exact_bytes_are_frozen():
+    encoder = RangeEncoder()
+    encoder.encode_flag(False)
+    encoder.encode(integers([0, 0, 1, -2, 0, 5, -1]), integers([0, 1, 0, 1, 1, 0, 0]), small_tables())
+    assert encoder.finish().hex() == "78176a202ce81cd4"
+
+
+def test_an_empty_payload_decodes():
+    assert RangeDecoder(b"").decode(integers([0, 0]), small_tables()).shape == (2,)
+
+
+def test_likely_symbols_cost_little():
+    encoder = RangeEncoder()
+    encoder.encode(np.zeros(8000, dtype=np.int32), np.zeros(8000, dtype=np.int32), small_tables())
+    assert len(encoder.finish()) < 8000 * 0.13 / 8 + 8  # -log2(60000 / 65536) = 0.127 bits each
+
+
+def test_too_large_symbols_are_refused():
+    with pytest.raises(SymbolRangeError, match="lower the quality"):
+        RangeEncoder().encode(integers([MAX_SYMBOL + 1]), integers([0]), small_tables())
+
+
+def test_damaged_payloads_never_crash():
+    tables, random = small_tables(), np.random.default_rng(5)
+    rows = random.integers(0, 2, 300).astype(np.int32)
+    for _ in range(500):
+        try:
+            symbols = RangeDecoder(random.bytes(int(random.integers(0, 60)))).decode(rows, tables)
+        except ImfError as error:
+            assert isinstance(error, CorruptStreamError)
+        else:
+            assert np.abs(symbols.astype(np.int64)).max() < 1 << 24
+
+
+@pytest.mark.parametrize("row", [[0, 5, 65535], [1, 5, 65536], [0, 70000, 65536], [0, 5, 5, 65536]])
+def test_improper_tables_are_refused(row):
+    with pytest.raises(ModelError, match="proper distribution"):
+        Tables(integers([row]), integers([len(row)]), integers([0]))

@@ -1,0 +1,53 @@
+"""Registration finds known motion."""
+
+import torch
+import torch.nn.functional as F
+
+from imfcodec.models.displacement import canonical_field, reference_displacements
+from imfcodec.models.registration import register
+from imfcodec.nn.picture import Picture, move
+
+
+def texture(size: int = 128) -> torch.Tensor:
+    """Smooth random luma [1, 1, size, size]."""
+    return F.interpolate(torch.rand(1, 1, size // 8, size // 8), size=(size, size), mode="bicubic") - 0.5
+
+
+def as_picture(luma: torch.Tensor) -> Picture:
+    return Picture(luma, luma.new_zeros(1, 2, luma.shape[2] // 2, luma.shape[3] // 2))
+
+
+def error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b)[..., 16:-16, 16:-16].square().mean())
+
+
+def test_a_shift_is_found():
+    reference = texture()
+    frame = torch.roll(reference, (3, -5), (2, 3))
+    still = torch.zeros(1, 2, 16, 16)
+    u = register(frame, [reference], [still], torch.zeros(1, 8, 4, 4), torch.zeros(1))
+    assert torch.allclose(u[0, :2, 1:3, 1:3].mean((1, 2)), torch.tensor([5.0, -3.0]), atol=0.3)
+    assert not u[:, 2:].any()
+    moved = move(as_picture(reference), reference_displacements(u, [still])[0]).luma
+    assert error(moved, frame) < error(reference, frame) / 50
+
+
+def test_one_field_serves_both_references():
+    anchor = texture()
+    golden = torch.roll(anchor, 8, 3)
+    frame = torch.roll(anchor, 4, 3)
+    golden_u = torch.zeros(1, 8, 4, 4)
+    golden_u[:, 0] = -8.0
+    fields = [torch.zeros(1, 2, 16, 16), canonical_field(golden_u)]
+    u = register(frame, [anchor, golden], fields, golden_u / 2, torch.zeros(1))
+    for reference, field in zip((anchor, golden), reference_displacements(u, fields), strict=True):
+        assert error(move(as_picture(reference), field).luma, frame) < 2e-5
+
+
+def test_pull_holds_to_the_guess():
+    reference = texture()
+    frame = torch.roll(reference, 4, 3)
+    still, guess = torch.zeros(1, 2, 16, 16), torch.zeros(1, 8, 4, 4)
+    free = register(frame, [reference], [still], guess, torch.zeros(1))
+    held = register(frame, [reference], [still], guess, torch.full((1,), 0.1))
+    assert held.abs().mean() < free.abs().mean() / 10
