@@ -43,6 +43,13 @@ class Decoder:
         Raises:
             CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
         """
+        latest: int | None = None
+        for frame in self._frames(packets):
+            if latest is None or frame.pts > latest:  # a damaged frame count may have covered too many
+                latest = frame.pts
+                yield frame
+
+    def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         for packet in packets:
             if isinstance(packet, LostPacket):
                 self._group = None

@@ -75,12 +75,16 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
 
 
 class Encoder:
-    """Encodes one video. Memory holds one chunk of frames at a time."""
+    """Encodes one video. Memory holds one chunk of frames at a time.
 
-    def __init__(self, model: LoadedModel, settings: EncoderSettings) -> None:
+    Args:
+        point: quantiser indices and chunk length; None takes those of the settings' quality.
+    """
+
+    def __init__(self, model: LoadedModel, settings: EncoderSettings, point: OperatingPoint | None = None) -> None:
         self.model = model
         self.settings = settings
-        self.point = operating_point(settings)
+        self.point = point or operating_point(settings)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""

@@ -29,7 +29,8 @@ def _by_table(rows: Integers) -> list[tuple[int, npt.NDArray[np.intp]]]:
     """Positions of the symbols of each table in use, tables ascending, positions ascending."""
     order = np.argsort(rows, kind="stable")
     used, starts = np.unique(rows[order], return_index=True)
-    return [(int(row), part) for row, part in zip(used, np.split(order, starts[1:]), strict=True)]
+    ends = [*starts[1:], len(order)]
+    return [(int(row), order[start:end]) for row, start, end in zip(used, starts, ends, strict=False)]
 
 
 class RangeEncoder:

@@ -33,10 +33,12 @@ class Tables:
                 raise ModelError("a probability table of the model is not a proper distribution; reinstall the weights")
 
     def models(self) -> list["constriction.stream.model.Categorical"]:
-        """One constriction model a row, from multiples of 2^-16, hence from the same floats everywhere."""
+        """One constriction model a row.
+
+        Multiples of 2^-16 in float64 make constriction's own arithmetic exact: entry c_i of a row of n symbols becomes
+        floor(c_i (2^24 - n) / 2^16) + i of 2^24 on every machine (SPEC.md, "Video payload").
+        """
         return [
-            constriction.stream.model.Categorical(
-                np.diff(row[:length]).astype(np.float32) / (1 << PRECISION), perfect=False
-            )
+            constriction.stream.model.Categorical(np.diff(row[:length]) / (1 << PRECISION), perfect=False)
             for row, length in zip(self.cdf, self.lengths, strict=True)
         ]

@@ -122,7 +122,7 @@ class GroupContext(nn.Module):
             decoded: y so far in steps, zero where unknown [B, C_y, h, w].
             shared: float features from z and the prediction [B, C_context, h, w].
             symbols: magnitudes of symbols so far, zero where unknown [B, C_y, h, w].
-            planes: integer inputs from z, the condition and the parity.
+            planes: integer inputs from z, the condition and the number of the pass.
         """
         known = decoded[:, : self.known]
         mean = self.mean(torch.cat([known / (1 + known.abs() / 8), shared], 1)).float()
@@ -131,7 +131,7 @@ class GroupContext(nn.Module):
 
 
 class LatentPrior(nn.Module):
-    """Prior of y, with hyper-latent z, by channel groups and a checkerboard of two passes in each."""
+    """Prior of y, with hyper-latent z, by channel groups and three interleaved passes over the places of each."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -171,15 +171,15 @@ class LatentPrior(nn.Module):
         hyper = coder.hyper(self.bottleneck, z, shape)
         shared = self._shared(hyper, condition, blocks)
         planes = self._planes(hyper, condition, height, width)
-        even = _checkerboard(height, width, blocks)
+        passes = _passes(height, width, blocks)
         decoded = torch.zeros(batch, self.config.latent_channels, height, width, device=blocks.device)
         symbols = torch.zeros_like(decoded)
         normalised = None if y is None else y.float() / steps
         start = 0
         for group, channels in zip(self.groups, self.config.latent_groups, strict=True):
             end = start + channels
-            for parity, mask in enumerate((even, ~even)):
-                flag = torch.full_like(planes[:, :1], 2.0 * parity)
+            for number, mask in enumerate(passes):
+                flag = torch.full_like(planes[:, :1], float(number))
                 mean, index = group(decoded, shared, symbols, torch.cat([planes, flag], 1))
                 values = None if normalised is None else (normalised[:, start:end] - mean)[:, :, mask]
                 coded = coder.gaussian(values, index[:, :, mask])
@@ -201,9 +201,12 @@ class LatentPrior(nn.Module):
         return torch.cat([signs, condition.planes(height, width)], 1)
 
 
-def _checkerboard(height: int, width: int, like: Tensor) -> Tensor:
-    row = torch.arange(height, device=like.device)[:, None]
-    return (row + torch.arange(width, device=like.device)[None]) % 2 == 0
+def _passes(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places coded together, as masks [height, width]: every other place both ways, those between them on the
+    diagonals, then all others, whose four neighbours are known by then."""
+    row = torch.arange(height, device=like.device)[:, None] % 2
+    column = torch.arange(width, device=like.device)[None] % 2
+    return (row == 0) & (column == 0), (row == 1) & (column == 1), row != column
 
 
 def _place(whole: Tensor, start: int, end: int, mask: Tensor, values: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Trainer:
         figures: dict[str, list[float]] = defaultdict(list)
         begin, logged, saved = time.monotonic() - self.spent, self.spent, self.spent
         while self.spent < self.seconds:
-            for name, value in self._one_step().items():
+            for name, value in self.advance().items():
                 figures[name].append(value)
             self.spent = time.monotonic() - begin
             if self.spent - logged > 30:
@@ -116,7 +116,8 @@ class Trainer:
                 saved = self.spent
         self.save()
 
-    def _one_step(self) -> dict[str, float]:
+    def advance(self) -> dict[str, float]:
+        """Take one optimisation step; returns loss, gradient norm and figures of the batch."""
         share = self.spent / self.seconds
         warm = min(1.0, (self.step + 1) / 200)
         for group in self.optimizer.param_groups:

@@ -45,6 +45,24 @@ def test_exact_bytes_are_frozen():
     assert encoder.finish().hex() == "78176a202ce81cd4"
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_tables_become_the_intervals_of_the_specification(seed):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(3, 40))
+    inner = np.sort(random.choice(np.arange(1, 1 << 16), count - 1, replace=False))
+    cdf = integers([[0, *inner, 1 << 16]])
+    tables = CodingTables(Tables(cdf, integers([count + 1]), integers([0])))
+
+    def symbol_at(quantile: int) -> int:
+        """What a decoder reads where the first 24 bits are `quantile` (the escape symbol reads past it)."""
+        payload = quantile.to_bytes(3, "big") + b"\x80"
+        return int(RangeDecoder(payload).decode(integers([0]), tables)[0])
+
+    for i in range(1, count - 1):
+        start = (int(cdf[0, i]) * ((1 << 24) - count) >> 16) + i
+        assert symbol_at(start) == i and symbol_at(start - 1) == i - 1
+
+
 def test_an_empty_payload_decodes():
     assert RangeDecoder(b"").decode(integers([0, 0]), small_tables()).shape == (2,)
 
