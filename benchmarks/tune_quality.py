@@ -1,6 +1,6 @@
 """Search operating points: which key, golden and token qualities and which chunk length serve each rate best.
 
-    python benchmarks/tune_quality.py CLIPS --clips 6 --frames 97 --golden 60 100 140 --key-offset 10 30 --token-offset -60
+    python benchmarks/tune_quality.py CLIPS --clips 6 --frames 97 --golden 60 100 140 --key-offset 10 30
 
 Encodes and decodes in memory, prints one line a point, best first at its rate, `*` on the envelope. The mapping in
 `imfcodec.codec.encoder.operating_point` was chosen with it, on training clips.

@@ -81,8 +81,9 @@ class JointObjective:
     def __call__(self, network: ImfNetwork, samplers: list[GroupSampler], rate_weight: float) -> Parts:
         device, generator = _device(network), samplers[0].generator
         span = int(generator.choice(self.SPANS))
-        low_delay = bool(generator.random() < 0.25)
-        places = _delay_places(generator) if low_delay else _dyadic_places(generator, span, self.DEPTH)
+        low_delay = bool(generator.random() < 0.2)
+        depth = self.DEPTH if generator.random() < 0.4 else 0  # y learns more slowly than tokens do
+        places = _delay_places(generator) if low_delay else _dyadic_places(generator, span, depth)
         gaps = [span, *(span + place.position for place in places), 2 * span]
         frames = _draw(samplers, self.batch, gaps, device)
         quality = torch.randint(60, 205, (self.batch,), device=device)
