@@ -139,7 +139,9 @@ def _load(path: Path, device: str, dtype: str) -> LoadedModel:
     try:
         network.load_state_dict({**unused, **{name: value.float() for name, value in tensors.items()}})
     except RuntimeError as error:
-        raise ModelError(f"{path} does not fit this version of imfcodec: {str(error).splitlines()[0]}") from None
+        raise ModelError(
+            f"{path} does not fit this version of imfcodec: {' '.join(str(error).split())[:300]}"
+        ) from None
     place = torch.device(device)
     network = network.eval().requires_grad_(False).to(place)
     return LoadedModel(network, _prior_tables(tables), _model_id(path), place, getattr(torch, dtype))

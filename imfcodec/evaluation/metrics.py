@@ -26,7 +26,7 @@ from pytorch_msssim import ms_ssim, ssim
 
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame, Plane
-from imfcodec.video.reader import RawSpec, open_clip
+from imfcodec.video.reader import RawSpec, is_headerless, open_clip
 
 PSNR_CAP = 100.0
 """PSNR of identical planes, dB; also the upper limit of every PSNR given."""
@@ -151,14 +151,14 @@ def compare_files(
 
     Args:
         reference, distorted: anything `open_clip` reads.
-        raw: format of headerless .yuv files, for whichever of the two is one.
+        raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
     Raises:
         UsageError: the sizes or the numbers of frames differ, or there are no frames.
         InputError: a file cannot be read.
     """
     with (
-        open_clip(reference, raw=raw, audio=False) as reference_clip,
-        open_clip(distorted, raw=raw, audio=False) as distorted_clip,
+        open_clip(reference, raw=raw if is_headerless(reference) else None, audio=False) as reference_clip,
+        open_clip(distorted, raw=raw if is_headerless(distorted) else None, audio=False) as distorted_clip,
     ):
         return compare_frame_streams(reference_clip.frames(), distorted_clip.frames())
 

@@ -56,6 +56,11 @@ class RawSpec:
     pixel_format: str = "yuv420p"
 
 
+def is_headerless(path: str | Path | BinaryIO) -> bool:
+    """Whether a file's name says that it holds raw samples, which need a `RawSpec`."""
+    return isinstance(path, str | Path) and Path(path).suffix.lower() in _RAW_SUFFIXES
+
+
 def open_clip(path: str | Path | BinaryIO, *, raw: RawSpec | None = None, audio: bool = True) -> "ClipReader":
     """Open a video file or a pipe for reading; use the result as a context manager.
 
@@ -185,7 +190,7 @@ class _Source:
             raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
         if not path.exists() and "%" not in path.name:
             raise InputError(f"{path}: no such file")
-        if self._raw is None and path.suffix.lower() in _RAW_SUFFIXES:
+        if self._raw is None and is_headerless(path):
             raise UsageError(f"{path}: headerless video needs its size, frame rate and pixel format")
         if path.exists():
             self._head, self._length = read_head(path), path.stat().st_size

@@ -26,6 +26,7 @@ from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.frames import Frame
 from imfcodec.video.peercodecs import decode_with_peer, encode_with_peer
 from imfcodec.video.planes import view_plane
+from imfcodec.video.reader import RawSpec
 from imfcodec.video.writer import open_writer
 
 RATE = Fraction(25)
@@ -175,6 +176,15 @@ def test_different_sizes_are_refused(tmp_path, faces):
     distorted = write_y4m(tmp_path / "b.y4m", [flat_frame(0)])
     with pytest.raises(UsageError, match=r"192x176.*32x32"):
         compare_files(reference, distorted)
+
+
+def test_headerless_video_is_compared_with_any_other(tmp_path, faces):
+    write_y4m(tmp_path / "a.y4m", faces)
+    height, width = faces[0].y.shape
+    (tmp_path / "b.yuv").write_bytes(b"".join(plane.tobytes() for f in faces for plane in (f.y, f.u, f.v)))
+    raw = RawSpec(width, height, Fraction(25))
+    for first, second in (("a.y4m", "b.yuv"), ("b.yuv", "a.y4m")):
+        assert compare_files(tmp_path / first, tmp_path / second, raw=raw).mean.psnr_y == 100
 
 
 def test_nothing_to_compare_is_refused():
