@@ -44,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--token-offset", type=int, nargs="+", default=[-60])
     parser.add_argument("--interval", type=int, nargs="+", default=[16])
     parser.add_argument("--refine", action="store_true", help="code y of token frames too")
+    parser.add_argument("--model", help="name or path (the default model)")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -72,7 +73,7 @@ def main() -> None:
     """Measure all points and print them in order of rate."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    model = load_model()
+    model = load_model(arguments.model)
     paths = find_clips(arguments.clips)
     chosen = [paths[i * len(paths) // arguments.count] for i in range(arguments.count)]
     clips = [read_clip(path, arguments.frames) for path in chosen]
