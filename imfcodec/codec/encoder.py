@@ -14,11 +14,13 @@ from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.models.structure import MAX_CHUNK
 from imfcodec.nn.picture import Picture
+from imfcodec.nn.quantize import QUALITY_LEVELS
 from imfcodec.zoo import LoadedModel
 
 STRUCTURES = ("offline", "low-delay")
 SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
+CLOSE_FROM, REFINE_FROM = 40, 65  # qualities from which golden frames stand closer, token frames carry y
 SHORT_TAIL = 2  # a rest of so few frames is sent as plain tokens, not as a golden frame
 
 
@@ -61,16 +63,19 @@ class OperatingPoint:
 
 
 def operating_point(settings: EncoderSettings) -> OperatingPoint:
-    """The operating point of a quality, found on training clips (`benchmarks/tune_quality.py`)."""
+    """The operating point of a quality, found on training clips with `benchmarks/tune_quality.py`.
+
+    Golden frames closer together beat refined token frames up to about 40 kbps at 256x256; above, both are needed.
+    """
     quality = settings.quality
-    interval = settings.golden_interval or (32 if quality < 15 else 16 if quality < 70 else 8)
-    golden = round(60 + 1.8 * quality)
+    golden = round(10 + 2.1 * quality)
+    refine = quality >= REFINE_FROM
     return OperatingPoint(
-        key=min(255, golden + 15),
+        key=min(QUALITY_LEVELS - 1, golden + 30),
         golden=golden,
-        token=max(0, golden - 60) if quality < 80 else golden - 20,
-        interval=interval,
-        refine=quality >= 80,
+        token=max(0, golden - (30 if refine else 60)),
+        interval=settings.golden_interval or (8 if quality < CLOSE_FROM else 4),
+        refine=refine,
     )
 
 
