@@ -57,7 +57,9 @@ class CrossAttention(nn.Module):
         query = self._split(self.query(motion), position, self.sharpness.exp())
         key = torch.cat([self._split(self.key(k), p, None) for k, p in zip(keys, key_positions, strict=True)], 2)
         value = torch.cat([rearrange(self.value(v), "b (n c) h w -> b n (h w) c", n=self.heads) for v in values], 2)
-        aligned = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        # Kernels that never hold the attention matrix want values as wide as keys.
+        wide = F.pad(value, (0, key.shape[-1] - value.shape[-1]))
+        aligned = F.scaled_dot_product_attention(query, key, wide, scale=1.0)[..., : value.shape[-1]]
         return self.output(rearrange(aligned, "b n (h w) c -> b (n c) h w", h=height, w=width))
 
     def _split(self, content: Tensor, position: Tensor, sharpness: Tensor | None) -> Tensor:
