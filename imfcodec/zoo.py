@@ -143,7 +143,7 @@ def _load(path: Path, device: str, dtype: str) -> LoadedModel:
             f"{path} does not fit this version of imfcodec: {' '.join(str(error).split())[:300]}"
         ) from None
     place = torch.device(device)
-    network = network.eval().requires_grad_(False).to(place, memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
     return LoadedModel(network, _prior_tables(tables), _model_id(path), place, getattr(torch, dtype))
 
 
