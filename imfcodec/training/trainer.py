@@ -15,6 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from imfcodec.config import DEFAULT
 from imfcodec.errors import InputError
@@ -68,9 +69,10 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def load_weights(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
-        """Take weights whose names start with one of `prefixes` from a checkpoint."""
-        state = torch.load(path, weights_only=True)["average"]
-        chosen = {name: value for name, value in state.items() if name.startswith(prefixes)}
+        """Take weights whose names start with one of `prefixes` from a checkpoint or an exported model."""
+        exported = path.suffix == ".safetensors"
+        state = load_file(path) if exported else torch.load(path, weights_only=True)["average"]
+        chosen = {n: v.float() for n, v in state.items() if n.startswith(prefixes) and not n.startswith("tables.")}
         self.network.load_state_dict(chosen, strict=False)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
 
@@ -157,7 +159,12 @@ class Trainer:
 @click.option("--store", "stores", type=click.Path(path_type=Path), multiple=True, required=True)
 @click.option("--run", type=click.Path(path_type=Path), required=True)
 @click.option("--minutes", type=float, required=True)
-@click.option("--start", type=(click.Path(path_type=Path), str), multiple=True, help="Checkpoint and name prefix.")
+@click.option(
+    "--start",
+    type=(click.Path(path_type=Path), str),
+    multiple=True,
+    help='Checkpoint or exported model, and comma-separated name prefixes to take from it ("" for all).',
+)
 @click.option("--size", default=128, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--rate", default=6e-4, show_default=True, help="Peak learning rate.")

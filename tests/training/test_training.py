@@ -126,6 +126,15 @@ class TestExport:
         with pytest.raises(ModelError, match="not installed"):
             load_model_by_id(first.model_id)
 
+    def test_training_goes_on_from_an_exported_model(self, store, tmp_path):
+        first = trainer(store, tmp_path)
+        first.initialise()
+        export(first.network, tmp_path / "small.safetensors")
+        second = trainer(store, tmp_path)
+        second.load_weights(tmp_path / "small.safetensors")
+        for name, value in second.network.frame_decoder.state_dict().items():
+            assert torch.allclose(value, first.network.frame_decoder.state_dict()[name], atol=1e-3), name
+
     def test_damaged_and_missing_models_are_refused(self, tmp_path):
         broken = tmp_path / "broken.safetensors"
         broken.write_bytes(b"\xff" * 100)
