@@ -163,7 +163,7 @@ class Trainer:
     "--start",
     type=(click.Path(path_type=Path), str),
     multiple=True,
-    help='Checkpoint or exported model, and comma-separated name prefixes to take from it ("" for all).',
+    help="Checkpoint or exported model, and the name prefixes to take from it, comma-separated (an empty one for all).",
 )
 @click.option("--size", default=128, show_default=True)
 @click.option("--batch", default=8, show_default=True)
