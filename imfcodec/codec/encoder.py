@@ -20,7 +20,8 @@ from imfcodec.zoo import LoadedModel
 STRUCTURES = ("offline", "low-delay")
 SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
-CLOSE_FROM, REFINE_FROM = 40, 65  # qualities from which golden frames stand closer, token frames carry y
+RARE_BELOW, CLOSE_FROM = 15, 40  # qualities at which golden frames come closer together
+REFINE_FROM = 65  # quality from which token frames carry y
 SHORT_TAIL = 2  # a rest of so few frames is sent as plain tokens, not as a golden frame
 
 
@@ -65,16 +66,17 @@ class OperatingPoint:
 def operating_point(settings: EncoderSettings) -> OperatingPoint:
     """The operating point of a quality, found on training clips with `benchmarks/tune_quality.py`.
 
-    Golden frames closer together beat refined token frames up to about 40 kbps at 256x256; above, both are needed.
+    At the lowest rates golden frames grow rarer rather than coarser. Golden frames closer together beat refined token
+    frames up to about 40 kbps at 256x256; above, both are needed.
     """
     quality = settings.quality
-    golden = round(10 + 2.1 * quality)
+    golden = round(max(44 + 0.4 * quality, 10 + 2.1 * quality))
     refine = quality >= REFINE_FROM
     return OperatingPoint(
         key=min(QUALITY_LEVELS - 1, golden + 30),
         golden=golden,
         token=max(0, golden - (30 if refine else 60)),
-        interval=settings.golden_interval or (8 if quality < CLOSE_FROM else 4),
+        interval=settings.golden_interval or (16 if quality < RARE_BELOW else 8 if quality < CLOSE_FROM else 4),
         refine=refine,
     )
 
