@@ -23,10 +23,6 @@ class Picture(NamedTuple):
     luma: Tensor
     chroma: Tensor
 
-    def select(self, index: slice | Tensor) -> "Picture":
-        """Pictures at `index` of the batch."""
-        return Picture(self.luma[index], self.chroma[index])
-
 
 def to_patches(picture: Picture) -> Tensor:
     """Orthonormal rearrangement to [B, 96, H / 8, W / 8]: 64 luma samples, then 2 x 16 weighted chroma samples."""
