@@ -257,6 +257,24 @@ def list_models() -> list[dict[str, Any]]:
     ]
 
 
+def pick_device(name: str) -> str:
+    """Torch's name of a device given as "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there; `imfcodec doctor` shows what is")
+    return name
+
+
 class _DecodedStream:
     """An .imf stream on its way to frames.
 
@@ -372,26 +390,13 @@ def _load_model(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    device = _pick_device(device)
+    device = pick_device(device)
     if model is None and model_id is not None:
         return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
     loaded = zoo.load_model(model, device=device, dtype=dtype)
     if model_id is not None and loaded.model_id != model_id:
         raise ModelError(f"the stream was made with model {model_id.hex()}, not with {model} ({loaded.model_id.hex()})")
     return loaded
-
-
-def _pick_device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
-        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not there; `imfcodec doctor` shows what is")
-    return name
 
 
 def _parse_audio(audio: str) -> int | None:

@@ -1,5 +1,6 @@
 """The command line: parses options, calls the API, prints. A command imports heavy modules when it runs."""
 
+import importlib.util
 import json
 import re
 import signal
@@ -312,6 +313,57 @@ def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
     _print_fields(result)
 
 
+@cli.command()
+@click.argument("stage", required=False)
+@click.option("--data", multiple=True, metavar="DIR|FILE", help="Videos and photos to train on; may be repeated.")
+@click.option("--output", "output", required=True, metavar="DIR", help="Folder for checkpoint, model and log.")
+@click.option("--val", multiple=True, metavar="DIR|FILE", help="Videos to measure the model on; may be repeated.")
+@click.option("--from", "start", metavar="NAME|FILE", help="Model or checkpoint whose weights to start from.")
+@click.option("--store", metavar="DIR", help="Folder for decoded frames. [default: store in the run's folder]")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the stage's file.")
+@click.option("--overfit", metavar="CLIP", help="Fit the default model to one clip, as a smoke test.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]")
+def train(
+    stage: str | None,
+    data: tuple[str, ...],
+    output: str,
+    val: tuple[str, ...],
+    start: str | None,
+    store: str | None,
+    changes: tuple[str, ...],
+    overfit: str | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Train a stage: key, align, joint, joint-full, perceptual, paper, overfit, or your own .toml file.
+
+    A run that has a checkpoint goes on from it. Under torchrun, all its processes train one model.
+    """
+    if overfit:
+        stage, data, val = stage or "overfit", (overfit, *data), (overfit, *val)
+        start = start or "talk"
+    if stage is None or not data:
+        raise UsageError("train needs a STAGE and --data, or --overfit CLIP")
+    _require_extra("lightning_fabric", "train")
+    from imfcodec.evaluation.validation import make_validator
+    from imfcodec.training.config import load_stage, parse_changes
+    from imfcodec.training.session import train as train_stage
+
+    model = train_stage(
+        load_stage(stage, parse_changes(changes)),
+        [Path(item) for item in data],
+        Path(output),
+        start=start,
+        store=Path(store) if store else None,
+        device=device,
+        threads=threads,
+        validate=make_validator([Path(item) for item in val]) if val else None,
+        say=lambda line: click.echo(line, err=True),
+    )
+    click.echo(model)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors become one line on stderr."""
     try:
@@ -368,6 +420,11 @@ def _require_file(name: str) -> None:
 
 def _output(name: str) -> str | BinaryIO:
     return sys.stdout.buffer if name == "-" else name
+
+
+def _require_extra(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"this needs more packages; install them with: pip install 'imfcodec[{extra}]'")
 
 
 def _raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":

@@ -1,6 +1,6 @@
 """Frames to packets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import to_picture
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame
-from imfcodec.latents.symbols import SymbolWriter
+from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.structure import MAX_CHUNK
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QUALITY_LEVELS
@@ -86,12 +86,20 @@ class Encoder:
 
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
+        open_writer: makes the writer of each packet.
     """
 
-    def __init__(self, model: LoadedModel, settings: EncoderSettings, point: OperatingPoint | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        settings: EncoderSettings,
+        point: OperatingPoint | None = None,
+        open_writer: Callable[[PriorTables], SymbolWriter] = SymbolWriter,
+    ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
+        self._open_writer = open_writer
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""
@@ -164,7 +172,7 @@ class Encoder:
         )
 
     def _writer(self) -> SymbolWriter:
-        return SymbolWriter(self.model.tables)
+        return self._open_writer(self.model.tables)
 
     def _picture(self, frames: list[Frame]) -> Picture:
         return to_picture(frames, self.model.device)

@@ -1,5 +1,7 @@
 """Range coding of integers with tables: integers to bytes and back (SPEC.md, "Video payload")."""
 
+import math
+
 import constriction
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +60,12 @@ class RangeEncoder:
     def encode_flag(self, flag: bool) -> None:
         """Write one bit."""
         self._encoder.encode(np.array([flag], dtype=np.int32), _BIT)
+
+    @property
+    def bits(self) -> float:
+        """Information written so far, bits; `finish` rounds it up."""
+        words, (_, interval) = self._encoder.pos()
+        return float(32 * words + 64 - math.log2(interval))
 
     def finish(self) -> bytes:
         """The payload: big-endian 32-bit words, trailing zero bytes left off."""

@@ -20,11 +20,17 @@ class RoundedGaussian(GaussianConditional):
 
 
 class RateEstimator:
-    """A `SymbolCoder` that counts the bits its symbols would take, differentiably, by CompressAI's likelihoods."""
+    """A `SymbolCoder` that counts the bits its symbols would take, differentiably, by CompressAI's likelihoods.
 
-    def __init__(self, batch: int, device: torch.device | str = "cpu") -> None:
+    Args:
+        batch: samples; `bits` [B] counts those of each.
+        rounded: count z as it is coded; otherwise with noise in place of rounding, as training needs it.
+    """
+
+    def __init__(self, batch: int, device: torch.device | str = "cpu", *, rounded: bool = False) -> None:
         self.bits = torch.zeros(batch, device=device)
         self._gaussian = RoundedGaussian(None, scale_bound=SCALE_MIN / 2).to(device)
+        self._rounded = rounded
 
     def gaussian(self, values: Tensor | None, index: Tensor) -> Tensor:
         assert values is not None
@@ -36,7 +42,7 @@ class RateEstimator:
 
     def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         assert values is not None
-        _, likelihood = bottleneck(values.float(), training=True)
+        _, likelihood = bottleneck(values.float(), training=not self._rounded)
         self.bits = self.bits - likelihood.log2().flatten(1).sum(1)
         centred = values - bottleneck.quantiles[:, 0, 1][:, None, None].detach()
         return round_through(centred)

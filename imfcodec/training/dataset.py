@@ -1,99 +1,157 @@
-"""Training material: decoded once into a compact store, then read as uint8 without decoding.
+"""Training material: clips decoded once into a compact store, and the groups of frames that training steps take.
 
-A store holds one .npy a clip, uint8 [T, H * W * 3 / 2] (I420 frames, even sizes), and `index.json` with
-{name: [frames, height, width]}.
+A store is a folder with one .npy a clip, uint8 [T, H * W * 3 / 2] (I420 frames, even sizes), and `index.json` with
+{name: [frames, height, width]}. `training.prepare` makes stores.
 """
 
+import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from imfcodec.errors import InputError
 from imfcodec.nn.picture import Picture
 
 Frames = npt.NDArray[np.uint8]
 
+DICE = 8
+"""Uniform numbers that each sample of a batch brings for the objective's own draws."""
+
 
 @dataclass(frozen=True)
 class StoredClip:
-    """One clip of a store: `data` uint8 [T, H * W * 3 / 2], memory-mapped."""
+    """One clip of a store.
 
-    name: str
-    data: Frames
+    Attributes:
+        path: the .npy file.
+        frames: number of frames; 1 is a photo.
+        height, width: luma size in pixels, even.
+    """
+
+    path: Path
+    frames: int
     height: int
     width: int
 
     def __len__(self) -> int:
-        return len(self.data)
+        return self.frames
+
+    @property
+    def name(self) -> str:
+        """Name of the clip within its store."""
+        return self.path.stem
+
+    @property
+    def data(self) -> Frames:
+        """The frames, uint8 [T, H * W * 3 / 2], memory-mapped and read-only."""
+        return _map(self.path)
+
+
+@functools.lru_cache(maxsize=256)  # a store may have more clips than a process may have open files
+def _map(path: Path) -> Frames:
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def load_store(folder: Path) -> list[StoredClip]:
-    """All clips of a store, memory-mapped.
+    """All clips of a store, by name; nothing is read of their frames.
 
     Raises:
-        InputError: the folder is not a store.
+        InputError: the folder is not a store, or one of its files is missing or cut off.
     """
-    index = folder / "index.json"
-    if not index.is_file():
-        raise InputError(f"{folder} holds no index.json; make a store with imfcodec.training.prepare first")
-    entries = json.loads(index.read_text())
     return [
-        StoredClip(name, np.load(folder / f"{name}.npy", mmap_mode="r"), height, width)
-        for name, (_, height, width) in sorted(entries.items())
+        _checked(StoredClip(folder / f"{name}.npy", *map(int, shape)))
+        for name, shape in sorted(read_index(folder).items())
     ]
 
 
-class GroupSampler:
-    """Draws groups of frames: random clip, start, crop and flips, the same for all frames of a group.
+def read_index(folder: Path) -> dict[str, list[int]]:
+    """{name: [frames, height, width]} of a store.
 
-    Args:
-        clips: long enough clips are used with a chance proportional to the root of their length.
-        size: crop height and width, a multiple of 64.
-        seed: of the generator; its state can be saved for exact resume.
+    Raises:
+        InputError: there is no index, or it is damaged.
+    """
+    path = folder / "index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder}: is no store of training clips, it has no index.json") from None
+    except ValueError:
+        raise InputError(f"{path}: is not JSON; delete the store and prepare it again") from None
+    if not isinstance(index, dict) or any(not _is_shape(shape) for shape in index.values()):
+        raise InputError(f"{path}: is not the index of a store; delete the store and prepare it again")
+    return index
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def _checked(clip: StoredClip) -> StoredClip:
+    wanted = clip.frames * clip.height * clip.width * 3 // 2
+    if not clip.path.is_file() or clip.path.stat().st_size < wanted:
+        raise InputError(f"{clip.path}: is missing or cut off; delete the store and prepare it again")
+    return clip
+
+
+@dataclass(frozen=True)
+class GroupShape:
+    """What the samples of one step have in common; objectives add what else they draw.
+
+    Attributes:
+        offsets: the frames of a group, counted from its first one (0), ascending.
     """
 
-    def __init__(self, clips: list[StoredClip], size: int, seed: int) -> None:
-        self.size = size
-        self.generator = np.random.default_rng(seed)
-        self.clips = [clip for clip in clips if min(clip.height, clip.width) >= size]
-
-    def draw(self, gaps: list[int]) -> npt.NDArray[np.uint8]:
-        """One group: frames at offsets 0, gaps[0], gaps[1], ... as uint8 [len(gaps) + 1, size * size * 3 / 2].
-
-        Time runs backwards in half of the draws. Clips shorter than the last offset are passed over.
-        """
-        span = max(gaps, default=0)
-        fitting = [clip for clip in self.clips if len(clip) > span]
-        weights = np.sqrt([len(clip) for clip in fitting])
-        clip = fitting[self.generator.choice(len(fitting), p=weights / weights.sum())]
-        start = self.generator.integers(len(clip) - span)
-        offsets = np.array([0, *gaps])
-        if self.generator.random() < 0.5:
-            offsets = span - offsets
-        frames = [clip.data[start + offset] for offset in offsets]
-        return np.stack(self._crop(clip, frames))
-
-    def _crop(self, clip: StoredClip, frames: list[Frames]) -> list[Frames]:
-        size, half = self.size, self.size // 2
-        top = int(self.generator.integers((clip.height - size) // 2 + 1)) * 2
-        left = int(self.generator.integers((clip.width - size) // 2 + 1)) * 2
-        step = -1 if self.generator.random() < 0.5 else 1
-        luma = clip.height * clip.width
-        cropped = []
-        for frame in frames:
-            y = frame[:luma].reshape(clip.height, clip.width)[top : top + size, left : left + size][:, ::step]
-            uv = frame[luma:].reshape(2, clip.height // 2, clip.width // 2)
-            uv = uv[:, top // 2 : top // 2 + half, left // 2 : left // 2 + half][:, :, ::step]
-            cropped.append(np.concatenate([y.reshape(-1), uv.reshape(-1)]))
-        return cropped
+    offsets: tuple[int, ...]
 
 
-def as_pictures(frames: Frames, height: int, width: int, device: torch.device | str = "cpu") -> Picture:
-    """I420 frames uint8 [B, H * W * 3 / 2] as a float32 picture batch."""
-    flat = torch.from_numpy(np.ascontiguousarray(frames)).to(device).float() / 255 - 0.5
+class ShapeSource(Protocol):
+    """Draws the shape of a step's groups; objectives do."""
+
+    def shape(self, generator: np.random.Generator) -> GroupShape:
+        """The next shape; `generator` is all it may depend on."""
+        ...
+
+
+class Batch:
+    """The samples of one step, those of one process.
+
+    No dataclass: Fabric would take that apart and round its numbers to the precision of the network.
+
+    Attributes:
+        step: number of the step, from 0.
+        shape: of the groups.
+        frames: uint8 [B, T, S * S * 3 / 2], I420.
+        dice: float32 [B, `DICE`], uniform 0..1.
+    """
+
+    def __init__(self, step: int, shape: GroupShape, frames: Tensor, dice: Tensor) -> None:
+        self.step, self.shape, self.frames, self.dice = step, shape, frames, dice
+
+    def pictures(self) -> list[Picture]:
+        """The T frames of the groups, each a float32 picture of batch B."""
+        side = math.isqrt(self.frames.shape[-1] * 2 // 3)
+        return [as_pictures(frames, side, side) for frames in self.frames.unbind(1)]
+
+    def pin_memory(self) -> "Batch":
+        """A copy in page-locked memory; DataLoader calls this."""
+        return Batch(self.step, self.shape, self.frames.pin_memory(), self.dice.pin_memory())
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device; from page-locked memory it travels asynchronously."""
+        frames, dice = (part.to(device, non_blocking=True) for part in (self.frames, self.dice))
+        return Batch(self.step, self.shape, frames, dice)
+
+
+def as_pictures(frames: Frames | Tensor, height: int, width: int, device: torch.device | str | None = None) -> Picture:
+    """I420 frames uint8 [B, H * W * 3 / 2] as a float32 picture batch; `device` None leaves them where they are."""
+    stored = frames if isinstance(frames, Tensor) else torch.from_numpy(np.array(frames))  # maps are read-only
+    flat = stored.to(device).float() / 255 - 0.5
     luma = flat[:, : height * width].reshape(-1, 1, height, width)
     return Picture(luma, flat[:, height * width :].reshape(-1, 2, height // 2, width // 2))

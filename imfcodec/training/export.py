@@ -9,15 +9,15 @@ import os
 from pathlib import Path
 
 import click
-import torch
 from compressai.entropy_models import GaussianConditional
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from imfcodec.config import DEFAULT
+from imfcodec.config import ModelConfig
 from imfcodec.models.network import ImfNetwork
 from imfcodec.models.prior import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO
 from imfcodec.nn.quantize import IntegerDepthwise, IntegerPointwise, QuantizationSteps
+from imfcodec.training.checkpoint import load_checkpoint
 
 
 def export(network: ImfNetwork, path: Path) -> None:
@@ -54,10 +54,15 @@ def _weights(network: ImfNetwork) -> dict[str, Tensor]:
     }
 
 
-def load_average(checkpoint: Path) -> nn.Module:
-    """The network of a training checkpoint, with its averaged weights."""
-    network = ImfNetwork(DEFAULT)
-    network.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+def load_average(checkpoint: Path) -> ImfNetwork:
+    """The network of a training checkpoint, with its averaged weights.
+
+    Raises:
+        InputError: the file is not a checkpoint.
+    """
+    state = load_checkpoint(checkpoint)
+    network = ImfNetwork(ModelConfig.from_dict(state["model"]))
+    network.load_state_dict(state["average"])
     return network
 
 
@@ -66,9 +71,7 @@ def load_average(checkpoint: Path) -> nn.Module:
 @click.argument("out", type=click.Path(path_type=Path))
 def main(checkpoint: Path, out: Path) -> None:
     """Export CHECKPOINT's averaged weights to OUT."""
-    network = load_average(checkpoint)
-    assert isinstance(network, ImfNetwork)
-    export(network, out)
+    export(load_average(checkpoint), out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

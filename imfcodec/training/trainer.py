@@ -1,202 +1,281 @@
-"""The training loop: stages, learning rate, moving average of the weights, resumable checkpoints.
+"""The training loop: precision and processes by Lightning Fabric, averaged weights, checkpoints that resume exactly.
 
-python -m imfcodec.training.trainer STAGE --store DIR [--store DIR] --run DIR --minutes N [--start CHECKPOINT]
+Everything random in a step follows from (seed, step, process), so the step number is all there is to restore.
 """
 
-import json
+import copy
 import math
-import os
 import time
-from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol
 
-import click
 import numpy as np
+import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from imfcodec.config import DEFAULT
-from imfcodec.errors import InputError
+from imfcodec.errors import ImfError, UsageError
 from imfcodec.models.network import ImfNetwork
-from imfcodec.training.dataset import GroupSampler, as_pictures, load_store
-from imfcodec.training.objectives import JointObjective, KeyObjective
-from imfcodec.training.start import start_as_transform_codec
+from imfcodec.nn.picture import Picture
+from imfcodec.training.checkpoint import load_checkpoint, save_checkpoint
+from imfcodec.training.config import StageConfig
+from imfcodec.training.critic import CriticTrainer
+from imfcodec.training.dataset import Batch
+from imfcodec.training.export import export
+from imfcodec.training.loader import GroupLoader
+from imfcodec.training.logbook import Logbook
+from imfcodec.training.objectives import Objective
+from imfcodec.training.watch import TokenEntropy
+
+LOG_SECONDS, SAVE_SECONDS = 30.0, 180.0
+CHECKPOINT, MODEL = "checkpoint.pt", "model.safetensors"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training.
+class ValidationResult(Protocol):
+    """Figures by name, and pictures uint8 [H, W, 3] by name."""
 
-    Attributes:
-        objective: class of the loss.
-        rate_from, rate_until: share of the run over which the rate term is phased in.
-    """
-
-    objective: type[KeyObjective] | type[JointObjective]
-    rate_from: float = 0.0
-    rate_until: float = 0.0
+    @property
+    def figures(self) -> Mapping[str, float]: ...
+    @property
+    def pictures(self) -> Mapping[str, npt.NDArray[np.uint8]]: ...
 
 
-STAGES = {
-    "key": Stage(KeyObjective, rate_from=0.0, rate_until=0.05),
-    "joint": Stage(JointObjective),
-}
+Validate = Callable[[Path], ValidationResult]
+"""Measures a model file."""
+
+
+class DivergenceError(ImfError):
+    """Training has left the finite numbers."""
+
+
+PerceptualLoss = Callable[[list[Picture], list[Picture]], tuple[Tensor, dict[str, Tensor]]]
+"""Loss and figures of decoded pictures and their originals."""
+
+
+class StepResult(NamedTuple):
+    """What the data-parallel module returns: the loss, detached figures, detached decoded pictures and originals."""
+
+    loss: Tensor
+    figures: dict[str, Tensor]
+    decoded: list[Picture]
+    targets: list[Picture]
+
+
+class TrainingStep(nn.Module):
+    """Network and objective as one module: data-parallel training needs a single forward pass a step."""
+
+    AUXILIARY_WEIGHT = 1e-3  # of the loss that places the quantiles of z, which export needs
+
+    def __init__(self, network: ImfNetwork, objective: Objective, perceptual: PerceptualLoss | None = None) -> None:
+        super().__init__()
+        self.network, self.objective, self.perceptual = network, objective, perceptual
+        self.entropy = TokenEntropy()
+
+    def forward(self, batch: Batch, rate_weight: float) -> StepResult:
+        parts = self.objective(self.network, batch, rate_weight)
+        self.entropy.add(parts.outcomes.values())
+        loss, figures = parts.loss, parts.figures
+        decoded = [outcome.picture for outcome in parts.outcomes.values()]
+        targets = [outcome.target for outcome in parts.outcomes.values()]
+        if self.perceptual is not None:
+            extra, more = self.perceptual(decoded, targets)
+            loss, figures = loss + extra, figures | more
+        figures = {"loss": loss.detach(), **figures}
+        loss = loss + self.AUXILIARY_WEIGHT * self.network.latent_prior.bottleneck.loss()
+        return StepResult(loss, figures, [Picture(*(plane.detach() for plane in p)) for p in decoded], targets)
 
 
 class Trainer:
-    """Trains a network for a given time; stops, saves and resumes at any step."""
+    """Trains a network; stops, saves and resumes at any step.
+
+    Args:
+        network: to be trained, moved to Fabric's device.
+        critic: perceptual losses, and the discriminator that is trained beside the network; or none.
+        run: folder for checkpoint, model and log.
+        validate: measures the exported model from time to time (first process only); None for never.
+        say: is told what happens, one line each.
+    """
 
     def __init__(
-        self, stage: Stage, samplers: list[GroupSampler], *, batch: int, rate: float, seconds: float, run: Path
+        self,
+        config: StageConfig,
+        network: ImfNetwork,
+        objective: Objective,
+        loader: GroupLoader,
+        run: Path,
+        fabric: Fabric,
+        *,
+        critic: CriticTrainer | None = None,
+        validate: Validate | None = None,
+        say: Callable[[str], None] = print,
     ) -> None:
-        self.stage, self.samplers, self.seconds, self.run = stage, samplers, seconds, run
-        self.network = ImfNetwork(DEFAULT).to(memory_format=torch.channels_last)  # faster on CPUs and GPUs alike
-        self.objective = stage.objective(batch)
-        self.rate, self.step, self.spent = rate, 0, 0.0
-        quantiles = [p for n, p in self.network.named_parameters() if n.endswith("quantiles")]
-        others = [p for n, p in self.network.named_parameters() if not n.endswith("quantiles")]
-        self.optimizer = torch.optim.AdamW([{"params": others}, {"params": quantiles}], rate, weight_decay=1e-4)
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        run.mkdir(parents=True, exist_ok=True)
+        self.config, self.loader, self.run, self.fabric = config, loader, run, fabric
+        self.validate, self.say = validate, say
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster everywhere
+        settings = config.optimizer
+        optimizer = torch.optim.AdamW(
+            network.parameters(), settings.rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.critic = critic
+        perceptual = critic.generator_loss if critic else None
+        self.module, self.optimizer = fabric.setup(TrainingStep(self.network, objective, perceptual), optimizer)
+        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.step, self.seconds = 0, 0.0
+        if fabric.is_global_zero:
+            run.mkdir(parents=True, exist_ok=True)
+        self.log = Logbook(run if fabric.is_global_zero else None, say)
 
-    def initialise(self) -> None:
-        """Start as a transform codec."""
-        size = self.samplers[0].size
-        frames = np.concatenate([sampler.draw([]) for sampler in self.samplers for _ in range(300)])
-        start_as_transform_codec(self.network, as_pictures(frames, size, size))
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-
-    def load_weights(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
-        """Take weights whose names start with one of `prefixes` from a checkpoint or an exported model."""
-        exported = path.suffix == ".safetensors"
-        state = load_file(path) if exported else torch.load(path, weights_only=True)["average"]
-        chosen = {n: v.float() for n, v in state.items() if n.startswith(prefixes) and not n.startswith("tables.")}
-        self.network.load_state_dict(chosen, strict=False)
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-
-    def resume(self) -> None:
-        """Go on exactly where the run's checkpoint stopped."""
-        state = torch.load(self.run / "checkpoint.pt", weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.step, self.spent = state["average"], state["step"], state["spent"]
-        torch.set_rng_state(state["torch_rng"])
-        for sampler, generator in zip(self.samplers, json.loads(state["samplers"]), strict=True):
-            sampler.generator.bit_generator.state = generator
-
-    def save(self) -> None:
-        """Write the checkpoint atomically."""
-        state: dict[str, Any] = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
-            "step": self.step,
-            "spent": self.spent,
-            "torch_rng": torch.get_rng_state(),
-            "samplers": json.dumps([s.generator.bit_generator.state for s in self.samplers]),
-        }
-        partial = self.run / "checkpoint.pt.part"
-        torch.save(state, partial)
-        os.replace(partial, self.run / "checkpoint.pt")
+    @property
+    def progress(self) -> float:
+        """Share of the stage that is done, 0..1, the same in all processes."""
+        if self.config.steps is not None:
+            return min(1.0, self.step / self.config.steps)
+        assert self.config.minutes is not None
+        return min(1.0, self.fabric.broadcast(self.seconds) / (60 * self.config.minutes))
 
     def train(self) -> None:
-        """Train until the time is spent, logging every half minute and saving every three minutes."""
-        figures: dict[str, list[float]] = defaultdict(list)
-        begin, logged, saved = time.monotonic() - self.spent, self.spent, self.spent
-        while self.spent < self.seconds:
-            for name, value in self.advance().items():
-                figures[name].append(value)
-            self.spent = time.monotonic() - begin
-            if self.spent - logged > 30:
-                self._log(figures)
-                figures.clear()
-                logged = self.spent
-            if self.spent - saved > 180:
+        """Train to the end of the stage, then export and validate."""
+        self.network.train()
+        last_log = last_save = last_validation = self.seconds
+        progress = self.progress
+        for batch in self.loader.batches(self.step):
+            if progress >= 1:
+                break
+            begin = time.monotonic()
+            self.log.add(self.advance(batch, progress))
+            self.seconds += time.monotonic() - begin
+            progress = self.progress
+            now = self.fabric.broadcast(self.seconds)
+            if now - last_log > LOG_SECONDS:
+                self._write_log()
+                last_log = now
+            if now - last_save > SAVE_SECONDS:
                 self.save()
-                saved = self.spent
+                last_save = now
+            if now - last_validation > 60 * self.config.validate_minutes:
+                self._validate()
+                last_validation = now
+        self._write_log()
         self.save()
+        self._validate()
+        self.log.close()
 
-    def advance(self) -> dict[str, float]:
-        """Take one optimisation step; returns loss, gradient norm and figures of the batch."""
-        share = self.spent / self.seconds
-        warm = min(1.0, (self.step + 1) / 200)
+    def advance(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Take one optimisation step; returns the figures of the batch.
+
+        Raises:
+            DivergenceError: the gradient is not finite; the weights are left as they were.
+        """
+        torch.manual_seed(_seed(self.config.seed, self.step, self.fabric.global_rank))
+        if self.critic is not None:
+            self.critic.progress = progress
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * (0.49 * (1 + math.cos(math.pi * share)) + 0.02)
-        ramp = self.stage.rate_until - self.stage.rate_from
-        weight = min(1.0, max(0.0, (share - self.stage.rate_from) / ramp)) if ramp else 1.0
-        parts = self.objective(self.network, self.samplers, max(weight, 1e-3))
-        loss = parts.loss + 1e-3 * self.network.latent_prior.bottleneck.loss()
+            group["lr"] = learning_rate(self.config, self.step, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"gradient is not finite at step {self.step}; the last checkpoint is sound")
+        result = self.module(batch, rate_weight(self.config, progress))
+        self.fabric.backward(result.loss)
+        norm = self.fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=self.config.optimizer.clip_norm, error_if_nonfinite=False
+        )
+        assert norm is not None
+        if not torch.isfinite(norm) and self.config.precision != "16-mixed":  # there the scaler passes over the step
+            raise DivergenceError(
+                f"the gradient of step {self.step} is not finite; resume from {self.run / CHECKPOINT} at a lower rate"
+            )
         self.optimizer.step()
+        self.average.update_parameters(self.network)
         self.step += 1
-        self._average()
-        return {"loss": float(parts.loss), "norm": float(norm), **parts.figures}
+        figures = {**result.figures, "norm": norm}
+        return figures | (self.critic.advance(result.decoded, result.targets) if self.critic else {})
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(0.998, self.step / (self.step + 20))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name] = value.clone()
+    def save(self) -> None:
+        """Write the checkpoint, all of it or nothing."""
+        state = {
+            "stage": self.config.name,
+            "model": self.config.model.to_dict(),
+            "network": self.network.state_dict(),
+            "average": self.average.module.state_dict(),
+            "averaged": self.average.n_averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "critic": self.critic.state_dict() if self.critic else None,
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.run / CHECKPOINT, state)
 
-    def _log(self, figures: dict[str, list[float]]) -> None:
-        means = {name: round(float(np.mean(values)), 4) for name, values in figures.items()}
-        line = json.dumps({"seconds": round(self.spent), "step": self.step, **means})
-        with (self.run / "log.jsonl").open("a") as log:
-            log.write(line + "\n")
+    def resume(self) -> None:
+        """Go on exactly where the run's checkpoint stopped.
+
+        Raises:
+            InputError: the checkpoint cannot be read.
+            UsageError: it is of another stage or model.
+        """
+        path = self.run / CHECKPOINT
+        state = load_checkpoint(path)
+        if (state["stage"], state["model"]) != (self.config.name, self.config.model.to_dict()):
+            raise UsageError(f"{path} is of stage {state['stage']} or another model; choose another --run")
+        self.network.load_state_dict(state["network"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.copy_(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def export(self) -> Path:
+        """Write the averaged weights as a model file."""
+        path = self.run / MODEL
+        average = copy.deepcopy(self.average.module)  # export fills table buffers that training keeps empty
+        assert isinstance(average, ImfNetwork)
+        export(average, path)
+        return path
+
+    def _write_log(self) -> None:
+        figures = self.log.means()
+        if not figures:
+            return
+        names, values = list(figures), torch.tensor(list(figures.values()), device=self.fabric.device)
+        means = self.fabric.all_reduce(values, reduce_op="mean")
+        assert isinstance(means, Tensor)
+        figures = dict(zip(names, means.tolist(), strict=True))
+        shares = self.module.entropy.live_shares()
+        figures |= {f"live/{name}": share for name, share in shares.items()}
+        figures["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        self.log.write(self.step, self.seconds, figures)
+        loss, left = figures["loss"], self.progress
+        self.say(f"step {self.step}, {self.seconds / 60:.1f} min, {left:.0%}: loss {loss:.4f}")
+
+    def _validate(self) -> None:
+        if self.fabric.is_global_zero:
+            model = self.export()
+            if self.validate is not None:
+                result = self.validate(model)
+                self.log.write(self.step, self.seconds, result.figures)
+                self.log.pictures(self.step, result.pictures)
+                self.say(", ".join(f"{name} {value:.2f}" for name, value in result.figures.items()))
+        self.fabric.barrier()
 
 
-@click.command()
-@click.argument("stage", type=click.Choice(sorted(STAGES)))
-@click.option("--store", "stores", type=click.Path(path_type=Path), multiple=True, required=True)
-@click.option("--run", type=click.Path(path_type=Path), required=True)
-@click.option("--minutes", type=float, required=True)
-@click.option(
-    "--start",
-    type=(click.Path(path_type=Path), str),
-    multiple=True,
-    help="Checkpoint or exported model, and the name prefixes to take from it, comma-separated (an empty one for all).",
-)
-@click.option("--size", default=128, show_default=True)
-@click.option("--batch", default=8, show_default=True)
-@click.option("--rate", default=6e-4, show_default=True, help="Peak learning rate.")
-@click.option("--threads", default=1, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-def main(
-    stage: str,
-    stores: tuple[Path, ...],
-    run: Path,
-    minutes: float,
-    start: tuple[tuple[Path, str], ...],
-    size: int,
-    batch: int,
-    rate: float,
-    threads: int,
-    seed: int,
-) -> None:
-    """Train one stage, resuming a run that has a checkpoint."""
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    samplers = [GroupSampler(load_store(folder), size, seed + i) for i, folder in enumerate(stores)]
-    if not all(sampler.clips for sampler in samplers):
-        raise InputError(f"a store has no clip of at least {size} pixels; take a smaller --size")
-    trainer = Trainer(STAGES[stage], samplers, batch=batch, rate=rate, seconds=minutes * 60, run=run)
-    if (run / "checkpoint.pt").exists():
-        trainer.resume()
-    else:
-        trainer.initialise()
-        for path, prefix in start:
-            trainer.load_weights(path, tuple(prefix.split(",")))
-    trainer.train()
+def learning_rate(config: StageConfig, step: int, progress: float) -> float:
+    """Linear warm-up by steps, cosine by progress."""
+    settings = config.optimizer
+    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return settings.rate * warm * (cosine * (1 - settings.final_share) + settings.final_share)
 
 
-if __name__ == "__main__":
-    main()
+def rate_weight(config: StageConfig, progress: float) -> float:
+    """Weight of the rate term: 0.001 before `rate_from`, 1 from `rate_until` on, linear between."""
+    ramp = config.rate_until - config.rate_from
+    weight = min(1.0, max(0.0, (progress - config.rate_from) / ramp)) if ramp > 0 else 1.0
+    return max(weight, 1e-3)
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -26,6 +26,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -400,6 +401,11 @@ class _PngWriter(ClipWriter):
 
     def _discard(self) -> None:
         shutil.rmtree(self._part, ignore_errors=True)
+
+
+def rgb_pixels(frame: Frame, video: VideoFormat) -> npt.NDArray[np.uint8]:
+    """The pixels the PNG of a frame holds: uint8 RGB [H, W, 3]."""
+    return _to_rgb(frame, video).to_ndarray().astype(np.uint8, copy=False)
 
 
 def _open_png_encoder(video: VideoFormat) -> VideoCodecContext:

@@ -1,119 +1,115 @@
-"""Stores, samplers, stages, exact resume and export."""
+"""Training: it learns, stops and resumes exactly, in one process and in several; export; the command."""
 
 import json
-from fractions import Fraction
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from imfcodec.errors import InputError, ModelError
-from imfcodec.evaluation.synthetic import talking_face, talking_face_format
-from imfcodec.training.dataset import GroupSampler, StoredClip, as_pictures, load_store
-from imfcodec.training.export import export
-from imfcodec.training.objectives import JointObjective, nominal_step
-from imfcodec.training.prepare import prepare
-from imfcodec.training.trainer import STAGES, Trainer
-from imfcodec.video.writer import open_writer
+from imfcodec.cli import run as run_command
+from imfcodec.errors import InputError, ModelError, UsageError
+from imfcodec.training.checkpoint import load_checkpoint
+from imfcodec.training.config import load_stage
+from imfcodec.training.export import export, load_average
+from imfcodec.training.start import load_start, start_as_transform_codec
+from imfcodec.training.trainer import DivergenceError, learning_rate, rate_weight
 from imfcodec.zoo import load_model, load_model_by_id
 
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store of two small clips."""
-    folder = tmp_path_factory.mktemp("videos")
-    video = talking_face_format(96, 80, Fraction(25))
-    for name, count in (("long", 70), ("short", 3)):
-        with open_writer(folder / f"{name}.mkv", video) as writer:
-            for frame in talking_face(video, count):
-                writer.write(frame)
-    (folder / "notes.txt").write_text("not a video")
-    target = tmp_path_factory.mktemp("store")
-    assert prepare(folder, target) == 2
-    return target
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ["data.crop=64", "data.workers=0", "data.stills=0.0", "data.zoom=0.0"]
 
 
-def trainer(store, run, stage="joint", seconds=1e9) -> Trainer:
-    torch.manual_seed(1)
-    samplers = [GroupSampler(load_store(store), 64, 0)]
-    return Trainer(STAGES[stage], samplers, batch=1, rate=1e-4, seconds=seconds, run=run)
-
-
-class TestData:
-    def test_a_store_holds_the_frames(self, store):
-        clips = {clip.name: clip for clip in load_store(store)}
-        assert {name: len(clip) for name, clip in clips.items()} == {"long": 70, "short": 3}
-        first = next(talking_face(talking_face_format(96, 80, Fraction(25)), 1))
-        picture = as_pictures(clips["long"].data[:1], 80, 96)
-        assert torch.allclose(picture.luma[0, 0], torch.from_numpy(first.y).float() / 255 - 0.5)
-        assert torch.allclose(picture.chroma[0, 1], torch.from_numpy(first.v).float() / 255 - 0.5)
-
-    def test_preparing_again_keeps_what_is_there(self, store, tmp_path):
-        before = json.loads((store / "index.json").read_text())
-        stamp = (store / "long.npy").stat().st_mtime_ns
-        (tmp_path / "long.mkv").write_bytes(b"would fail if decoded again")
-        prepare(tmp_path, store)
-        assert (store / "long.npy").stat().st_mtime_ns == stamp
-        (store / "index.json").write_text(json.dumps(before))
-
-    def test_groups_are_cropped_alike(self):
-        size = 80 * 96
-        frame = np.concatenate([np.arange(size) % 251, np.arange(size // 2) % 241]).astype(np.uint8)
-        clip = StoredClip("same", np.stack([frame] * 9), 80, 96)
-        sampler = GroupSampler([clip], 64, 3)
-        for _ in range(5):
-            group = sampler.draw([2, 8])
-            assert group.shape == (3, 64 * 64 * 3 // 2)
-            assert (group == group[0]).all()
-
-    def test_a_folder_without_store_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match="holds no index"):
-            load_store(tmp_path)
-        with pytest.raises(InputError, match="no video"):
-            prepare(tmp_path, tmp_path / "store")
-
-
-def test_every_kind_of_group_gives_a_finite_loss(store):
-    network = trainer(store, store).network
-    sampler = GroupSampler(load_store(store), 64, 4)
-    names: set[str] = set()
-    for _ in range(6):
-        parts = JointObjective(1)(network, [sampler], 1.0)
-        assert torch.isfinite(parts.loss)
-        names |= set(parts.figures)
-    assert {"key_psnr_y", "ahead_bits_256", "last_bits_256", "token2_psnr_y"} <= names
-
-
-def test_the_price_of_a_bit_falls_with_quality():
-    steps = nominal_step(torch.arange(256))
-    assert steps[0] == pytest.approx(2.0) and steps[-1] == pytest.approx(0.02) and (steps.diff() < 0).all()
-
-
-def test_training_lowers_the_loss(store, tmp_path):
-    run = trainer(store, tmp_path, "key")
-    run.initialise()
-    run.rate = 1e-3
-    run.step = 200  # past the warm-up
-    losses = [run.advance()["loss"] for _ in range(30)]
+def test_training_lowers_the_loss(make_trainer, advance):
+    trainer = make_trainer("key", **{"optimizer.rate": 1e-3, "optimizer.warmup_steps": 1, "data.batch": 2})
+    start_as_transform_codec(trainer.network, next(trainer.loader.batches(0)).pictures()[0])
+    losses = advance(trainer, 30)
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
 
 
-def test_resume_is_exact(store, tmp_path):
-    whole = trainer(store, tmp_path / "a")
-    for _ in range(2):
-        whole.advance()
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("joint", {}),
+        ("joint", {"precision": "bf16-mixed"}),
+        ("perceptual", {"critic.gan_from": 0.0, "precision": "32-true"}),
+    ],
+)
+def test_resume_is_exact(make_trainer, advance, stage, changes):
+    whole = make_trainer(stage, **changes)
+    advance(whole, 2)
     whole.save()
-    expected = [whole.advance()["loss"] for _ in range(2)]
-    resumed = trainer(store, tmp_path / "a")
+    expected = advance(whole, 2)
+    resumed = make_trainer(stage, **changes)
     resumed.resume()
-    assert [resumed.advance()["loss"] for _ in range(2)] == expected
+    assert resumed.step == 2 and advance(resumed, 2) == expected
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
+    if whole.critic:
+        for name, value in whole.critic.critic.state_dict().items():
+            assert torch.equal(value, resumed.critic.critic.state_dict()[name]), name
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_stage_is_refused(make_trainer, advance, tmp_path):
+    make_trainer("key").save()
+    with pytest.raises(UsageError, match="stage key"):
+        make_trainer("joint").resume()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        make_trainer("key").resume()
+
+
+def test_divergence_is_noticed_before_it_does_harm(make_trainer, advance):
+    trainer = make_trainer("key")
+    weight = trainer.network.frame_decoder.synthesis.weight
+    with torch.no_grad():
+        weight[0, 0] = float("nan")
+    other = trainer.network.dense_feature_encoder.analysis.weight.clone()
+    with pytest.raises(DivergenceError, match="step 0 is not finite; resume from"):
+        advance(trainer, 1)
+    assert torch.equal(other, trainer.network.dense_feature_encoder.analysis.weight)
+
+
+def test_the_discriminator_learns_beside_the_network(make_trainer, advance):
+    trainer = make_trainer("perceptual", **{"critic.gan_from": 0.015, "precision": "32-true"})
+    before = [p.clone() for p in trainer.critic.critic.parameters()]
+    batches = trainer.loader.batches(0)
+    figures = [trainer.advance(next(batches), trainer.progress) for _ in range(3)]
+    assert ["critic/gan" in f for f in figures] == [False, False, True]
+    assert all({"critic/l1", "critic/discriminator", "critic/augment"} <= set(f) for f in figures)
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.critic.critic.parameters(), strict=True))
+
+
+def test_schedules():
+    config = load_stage("key", {"steps": 1000, "optimizer.rate": 1.0, "rate_from": 0.3, "rate_until": 0.5})
+    assert learning_rate(config, 0, 0.0) == pytest.approx(1 / 200)
+    assert learning_rate(config, 500, 0.5) == pytest.approx(0.51)
+    assert learning_rate(config, 999, 1.0) == pytest.approx(0.02)
+    assert [rate_weight(config, p) for p in (0.0, 0.4, 0.5, 1.0)] == pytest.approx([1e-3, 0.5, 1, 1])
+
+
+def test_a_run_logs_validates_and_exports(make_trainer, tmp_path):
+    trainer = make_trainer("align", steps=2)
+
+    result = SimpleNamespace(figures={"val/psnr_y": 30.0}, pictures={"val/face": np.zeros((4, 8, 3), np.uint8)})
+    models = []
+    trainer.validate = lambda model: models.append(load_model(str(model))) or result
+    trainer.train()
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert entries[0]["step"] == 2 and {"loss", "norm", "live/g", "token0/psnr_y"} <= set(entries[0])
+    assert entries[-1]["val/psnr_y"] == 30.0 and len(models) == 1
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
 class TestExport:
-    def test_an_exported_model_loads_and_is_known_by_its_hash(self, store, tmp_path):
-        network = trainer(store, tmp_path).network
+    def test_an_exported_model_loads_and_is_known_by_its_hash(self, make_trainer, tmp_path):
+        network = make_trainer("key").network
         path = tmp_path / "small.safetensors"
         export(network, path)
         first = load_model(str(path))
@@ -126,14 +122,23 @@ class TestExport:
         with pytest.raises(ModelError, match="not installed"):
             load_model_by_id(first.model_id)
 
-    def test_training_goes_on_from_an_exported_model(self, store, tmp_path):
-        first = trainer(store, tmp_path)
-        first.initialise()
-        export(first.network, tmp_path / "small.safetensors")
-        second = trainer(store, tmp_path)
-        second.load_weights(tmp_path / "small.safetensors")
-        for name, value in second.network.frame_decoder.state_dict().items():
-            assert torch.allclose(value, first.network.frame_decoder.state_dict()[name], atol=1e-3), name
+    def test_training_goes_on_from_a_model_file_or_a_checkpoint(self, make_trainer, tmp_path):
+        first = make_trainer("key", "first")
+        first.save()
+        export(load_average(tmp_path / "first" / "checkpoint.pt"), tmp_path / "small.safetensors")
+        for source, tolerance in (("small.safetensors", 1e-3), ("first/checkpoint.pt", 0)):
+            second = make_trainer("key", "second")
+            torch.nn.init.ones_(second.network.alignment.join.weight)
+            load_start(second.network, str(tmp_path / source), ("frame_decoder",))
+            for name, value in second.network.frame_decoder.state_dict().items():
+                assert torch.allclose(value, first.network.frame_decoder.state_dict()[name], atol=tolerance), name
+            assert (second.network.alignment.join.weight == 1).all()
+
+    def test_weights_of_another_shape_are_refused(self, make_trainer, tmp_path):
+        make_trainer("key", "first").save()
+        other = make_trainer("key", "second", **{"model.feature_channels": 48})
+        with pytest.raises(UsageError, match="has another shape"):
+            load_start(other.network, str(tmp_path / "first" / "checkpoint.pt"), ("",))
 
     def test_damaged_and_missing_models_are_refused(self, tmp_path):
         broken = tmp_path / "broken.safetensors"
@@ -142,3 +147,56 @@ class TestExport:
             load_model(str(broken))
         with pytest.raises(ModelError, match="no model nothing"):
             load_model("nothing")
+
+
+def test_two_processes_follow_the_curve_of_one_with_the_double_batch(face_store, tmp_path):
+    changes = [*SMALL, "steps=4", "data.batch=2", "optimizer.warmup_steps=1", "rate_from=0.0", "rate_until=0.0"]
+    command = ["-m", "imfcodec", "train", "align", "--data", str(face_store), "--from", "talk"]
+    command += ["--device", "cpu", "--threads", "1", *(item for change in changes for item in ("--set", change))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, prefix in (("one", []), ("two", launch)):
+        process = subprocess.run(
+            [sys.executable, *prefix, *command, "--output", str(tmp_path / name)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+    one, two = (json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0]) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 4
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and two["norm"] == pytest.approx(one["norm"], rel=1e-3)
+    weights = [load_checkpoint(tmp_path / name / "checkpoint.pt")["network"] for name in ("one", "two")]
+    start = load_model("talk").network.state_dict()
+    name = "alignment.coarse.attention.query.weight"
+    moved = (weights[0][name] - start[name]).abs().max()
+    assert moved > 0 and (weights[0][name] - weights[1][name]).abs().max() < 0.02 * moved
+
+
+class TestCommand:
+    def test_overfit_trains_on_one_clip(self, face_folder, tmp_path, capsys):
+        arguments = ["train", "--overfit", str(face_folder / "face.mkv"), "--output", str(tmp_path / "run")]
+        arguments += ["--threads", "1", "--device", "cpu"]
+        for change in (*SMALL, "steps=2", "data.batch=1"):
+            arguments += ["--set", change]
+        assert run_command(arguments) == 0
+        printed = capsys.readouterr()
+        model = Path(printed.out.strip())
+        assert model == tmp_path / "run" / "model.safetensors" and load_model(str(model))
+        assert "val/q20/psnr_y" in printed.err
+        assert run_command([*arguments, "--set", "steps=3"]) == 0
+        assert "going on from step 2" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["train", "--output", "x"], "needs a STAGE and --data"),
+            (["train", "nothing", "--data", ".", "--output", "x"], "no training stage nothing"),
+            (["train", "key", "--data", "missing", "--output", "x"], "missing"),
+        ],
+    )
+    def test_faulty_calls_end_with_one_line(self, arguments, message, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert run_command(arguments) in (2, 3)
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,0 +1,70 @@
+"""What an error costs, and what a bit is worth."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imfcodec.nn.picture import CHROMA_GAIN, Picture
+from imfcodec.nn.quantize import QUALITY_LEVELS, quality_fraction
+from imfcodec.training.rollout import Outcome
+
+# Nominal quantisation step at quality 0 and 1; it sets the price of a bit (below).
+COARSEST, FINEST = 2.0, 0.02
+
+
+def nominal_step(quality: Tensor) -> Tensor:
+    """Nominal step by quantiser index 0..255."""
+    return COARSEST * (FINEST / COARSEST) ** (quality.float() / (QUALITY_LEVELS - 1))
+
+
+def bit_price(quality: Tensor) -> Tensor:
+    """Squared error per pixel that a bit per pixel is worth, [B].
+
+    At high rates a quantiser of step s has dD/dR = -2 ln 2 s^2 / 12 per bit; that ties the price to the quality.
+    """
+    return float(np.log(2)) / 6 * nominal_step(quality).square()
+
+
+def chroma_weight(fraction: Tensor) -> Tensor:
+    """Weight of chroma errors by quality 0..1: as in `to_patches` at 1, six times that at 0.
+
+    With equal weights, colour is the first thing to go at low rates; standard codecs quantise it more finely there too.
+    """
+    return 1 + 5 * (1 - fraction).square()
+
+
+def squared_error(picture: Picture, target: Picture, quality: Tensor) -> Tensor:
+    """Mean squared error per luma pixel, Y + (U + V) / 8 by the weight of chroma at this quality, [B]."""
+    return _error(picture, target, quality, torch.square)
+
+
+def absolute_error(picture: Picture, target: Picture, quality: Tensor) -> Tensor:
+    """Mean absolute error per luma pixel, planes weighted as in `squared_error`, [B]."""
+    return _error(picture, target, quality, torch.abs)
+
+
+def decibels(error: Tensor) -> Tensor:
+    """10 log10 of squared errors, floored far below one 8-bit level."""
+    return 10 * torch.log10(error + 1e-6)
+
+
+def rate_distortion(outcome: Outcome, rate_weight: float, l1: float = 0.0) -> Tensor:
+    """Bits per pixel plus distortion in the bits it is worth, [B].
+
+    Args:
+        rate_weight: 0..1, for phasing the rate in.
+        l1: weight of the absolute error beside the squared one.
+    """
+    pixels = outcome.target.luma[0].numel()
+    distortion = squared_error(outcome.picture, outcome.target, outcome.quality)
+    if l1:
+        distortion = distortion + l1 * absolute_error(outcome.picture, outcome.target, outcome.quality)
+    return rate_weight * outcome.bits / pixels + distortion / bit_price(outcome.quality)
+
+
+def _error(picture: Picture, target: Picture, quality: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    luma = norm(picture.luma - target.luma).mean((1, 2, 3))
+    chroma = norm(picture.chroma - target.chroma).mean((1, 2, 3))
+    return luma + chroma * chroma_weight(quality_fraction(quality)) * CHROMA_GAIN**2 / 2

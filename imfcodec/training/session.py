@@ -1,0 +1,104 @@
+"""A stage of training from folders of videos to a model file, in one process or under torchrun in several."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from imfcodec.errors import UsageError
+from imfcodec.models.network import ImfNetwork
+from imfcodec.training.config import StageConfig
+from imfcodec.training.critic import CriticTrainer
+from imfcodec.training.dataset import as_pictures
+from imfcodec.training.loader import GroupLoader
+from imfcodec.training.objectives import make_objective
+from imfcodec.training.prepare import open_stores
+from imfcodec.training.start import load_start, start_as_transform_codec
+from imfcodec.training.trainer import CHECKPOINT, MODEL, Trainer, Validate
+
+START_PICTURES = 600  # from which the first transform is computed
+
+
+def train(
+    config: StageConfig,
+    data: Sequence[Path],
+    run: Path,
+    *,
+    start: str | None = None,
+    store: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    validate: Validate | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train one stage, going on where the run's checkpoint stopped if there is one.
+
+    Args:
+        data: folders of videos and photos, or stores made of them before; each has the same weight.
+        run: folder for checkpoint, model and log.
+        start: checkpoint, model file or name of a model to take weights from (`StageConfig.start` says which).
+        store: folder for decoded frames; None for one in `run`.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads; None for all.
+    Returns:
+        The model file, made of the averaged weights.
+    Raises:
+        ImfError: input, options or checkpoint are not in order, or training diverged.
+    """
+    fabric = make_fabric(device, config.precision)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.manual_seed(config.seed)
+    say = say if fabric.is_global_zero else _say_nothing
+    with fabric.rank_zero_first():  # the first process decodes, the others find the frames
+        stores = open_stores(data, store or run / "store")
+    objective = make_objective(config.objective, config.options)
+    loader = GroupLoader(
+        stores, config.data, objective, config.seed, fabric.global_rank, fabric.world_size, fabric.device
+    )
+    network = ImfNetwork(config.model)
+    resuming = (run / CHECKPOINT).exists()
+    if not resuming:
+        _start(network, loader, start, config)
+    critic = CriticTrainer(config.critic, fabric) if config.critic else None
+    if critic and critic.critic.notice:
+        say(critic.critic.notice)
+    trainer = Trainer(config, network, objective, loader, run, fabric, critic=critic, validate=validate, say=say)
+    if resuming:
+        trainer.resume()
+        say(f"going on from step {trainer.step} of {run / CHECKPOINT}")
+    trainer.train()
+    return run / MODEL
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Fabric for this process, or for all of torchrun's."""
+    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    strategy = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"  # not every step uses every part
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            strategy=strategy,
+            devices=local,
+            num_nodes=world // local,
+            precision=precision,  # type: ignore[arg-type]  # a Literal there
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"cannot train on device {device} with precision {precision}: {error}") from None
+    fabric.launch()
+    return fabric
+
+
+def _start(network: ImfNetwork, loader: GroupLoader, start: str | None, config: StageConfig) -> None:
+    size, count = config.data.crop, -(-START_PICTURES // config.data.batch)
+    frames = [batch.frames[:, 0] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
+    start_as_transform_codec(network, as_pictures(torch.cat(frames).cpu(), size, size))
+    if start is not None:
+        load_start(network, start, config.start)
+
+
+def _say_nothing(line: str) -> None:
+    """Processes other than the first are silent."""
