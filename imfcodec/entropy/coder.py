@@ -68,8 +68,16 @@ class RangeEncoder:
         return float(32 * words + 64 - math.log2(interval))
 
     def finish(self) -> bytes:
-        """The payload: big-endian 32-bit words, trailing zero bytes left off."""
-        return self._encoder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+        """The shortest payload that reads as what was written; bytes left off at its end read as zeros."""
+        words, (lower, interval) = self._encoder.pos()
+        padded = self._encoder.get_compressed().astype(">u4").tobytes().ljust(4 * (words + 2), b"\0")
+        message = int.from_bytes(padded, "big")
+        low = message - (message - lower) % 2**64  # pos() knows the last 64 bits alone, of which a carry may be due
+        for spare in range(64, -1, -8):
+            rounded = -(-low >> spare) << spare
+            if rounded < low + interval:
+                return rounded.to_bytes(len(padded), "big").rstrip(b"\0")
+        raise AssertionError("an interval holds at least its lower end")
 
 
 class RangeDecoder:
