@@ -321,6 +321,7 @@ def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
 @click.option("--from", "start", metavar="NAME|FILE", help="Model or checkpoint whose weights to start from.")
 @click.option("--store", metavar="DIR", help="Folder for decoded frames. [default: store in the run's folder]")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the stage's file.")
+@click.option("--stop-after", type=float, metavar="MINUTES", help="Stop early; the same command goes on later.")
 @click.option("--overfit", metavar="CLIP", help="Fit the default model to one clip, as a smoke test.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]")
@@ -332,6 +333,7 @@ def train(
     start: str | None,
     store: str | None,
     changes: tuple[str, ...],
+    stop_after: float | None,
     overfit: str | None,
     device: str,
     threads: int | None,
@@ -358,6 +360,7 @@ def train(
         store=Path(store) if store else None,
         device=device,
         threads=threads,
+        stop_after=stop_after,
         validate=make_validator([Path(item) for item in val]) if val else None,
         say=lambda line: click.echo(line, err=True),
     )

@@ -1,5 +1,6 @@
 """A stage of training from folders of videos to a model file, in one process or under torchrun in several."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def train(
     store: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    stop_after: float | None = None,
     validate: Validate | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -43,6 +45,7 @@ def train(
         store: folder for decoded frames; None for one in `run`.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads; None for all.
+        stop_after: minutes after which to stop, complete with checkpoint and model; None for the end of the stage.
     Returns:
         The model file, made of the averaged weights.
     Raises:
@@ -70,7 +73,7 @@ def train(
     if resuming:
         trainer.resume()
         say(f"going on from step {trainer.step} of {run / CHECKPOINT}")
-    trainer.train()
+    trainer.train(math.inf if stop_after is None else stop_after)
     return run / MODEL
 
 

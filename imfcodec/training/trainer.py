@@ -136,9 +136,10 @@ class Trainer:
         assert self.config.minutes is not None
         return min(1.0, self.fabric.broadcast(self.seconds) / (60 * self.config.minutes))
 
-    def train(self) -> None:
-        """Train to the end of the stage, then export and validate."""
+    def train(self, stop_after: float = math.inf) -> None:
+        """Train to the end of the stage, or for `stop_after` minutes more, then save, export and validate."""
         self.network.train()
+        stop = self.seconds + 60 * stop_after
         last_log = last_save = last_validation = self.seconds
         progress = self.progress
         for batch in self.loader.batches(self.step):
@@ -158,6 +159,8 @@ class Trainer:
             if now - last_validation > 60 * self.config.validate_minutes:
                 self._validate()
                 last_validation = now
+            if now >= stop:
+                break
         self._write_log()
         self.save()
         self._validate()

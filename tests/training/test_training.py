@@ -107,6 +107,14 @@ def test_a_run_logs_validates_and_exports(make_trainer, tmp_path):
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
+def test_a_run_stops_when_its_time_is_up_and_goes_on_later(make_trainer):
+    trainer = make_trainer("align", steps=50)
+    trainer.train(stop_after=1e-6)
+    again = make_trainer("align", steps=50)
+    again.resume()
+    assert trainer.step == again.step == 1
+
+
 class TestExport:
     def test_an_exported_model_loads_and_is_known_by_its_hash(self, make_trainer, tmp_path):
         network = make_trainer("key").network
