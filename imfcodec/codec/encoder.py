@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from imfcodec.bitstream.packet import PacketKind, VideoPacket
+from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, VideoPacket
 from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import to_picture
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
-from imfcodec.models.structure import MAX_CHUNK
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QUALITY_LEVELS
 from imfcodec.zoo import LoadedModel
@@ -46,8 +45,8 @@ class EncoderSettings:
             raise UsageError(f"quality {self.quality} is not within 0..100")
         if self.structure not in STRUCTURES:
             raise UsageError(f"structure {self.structure!r} is unknown; use one of: {', '.join(STRUCTURES)}")
-        if self.golden_interval is not None and not 2 <= self.golden_interval <= MAX_CHUNK:
-            raise UsageError(f"golden interval {self.golden_interval} is not within 2..{MAX_CHUNK}")
+        if self.golden_interval is not None and not 2 <= self.golden_interval <= MAX_CHUNK_FRAMES:
+            raise UsageError(f"golden interval {self.golden_interval} is not within 2..{MAX_CHUNK_FRAMES}")
         if self.key_interval is not None and self.key_interval < 1:
             raise UsageError(f"key interval {self.key_interval} is not at least 1")
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-MAX_CHUNK = 64  # frames a chunk may hold
 LOW_DELAY_LEVEL = 1
 MAX_LEVEL = 7
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from imfcodec.models.structure import MAX_CHUNK, dyadic_levels, interval_level
+from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES
+from imfcodec.models.structure import dyadic_levels, interval_level
 
 
-@pytest.mark.parametrize("length", range(1, MAX_CHUNK + 1))
+@pytest.mark.parametrize("length", range(1, MAX_CHUNK_FRAMES + 1))
 def test_every_frame_comes_once_and_after_its_neighbours(length):
     known = {0, length}
     for level in dyadic_levels(length):
