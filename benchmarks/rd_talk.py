@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 from imfcodec.errors import ImfError
-from imfcodec.evaluation.report import read_table, summarise
-from imfcodec.evaluation.sweep import SweepTask, find_clips, plan_own, plan_peers, run_sweep
+from imfcodec.evaluation.codecs import GeneralCodec, ImfCodec
+from imfcodec.evaluation.report import read_table
+from imfcodec.evaluation.summary import summarise
+from imfcodec.evaluation.sweep import SweepTask, find_clips, plan_sweep, run_sweep
 from imfcodec.video.peercodecs import PEER_CODECS, available_peer_codecs
 
 
@@ -35,9 +37,10 @@ def plan(arguments: argparse.Namespace) -> list[SweepTask]:
     clips = find_clips(arguments.clips)
     tasks: list[SweepTask] = []
     if arguments.only != "imfcodec":
-        tasks += plan_peers(clips, arguments.peers or available_peer_codecs(), arguments.frames)
+        peers = [GeneralCodec(name) for name in arguments.peers or available_peer_codecs()]
+        tasks += plan_sweep(clips, peers, arguments.frames)
     if arguments.only != "peers":
-        tasks += plan_own(clips, arguments.qualities, arguments.frames)
+        tasks += plan_sweep(clips, [ImfCodec(arguments.qualities)], arguments.frames)
     return tasks
 
 

@@ -243,6 +243,8 @@ def verify(stream: str, decode_fully: bool, model: str | None, device: str, thre
 @click.option("--csv", "csv_path", metavar="FILE", help="Write figures per frame to a CSV file.")
 @click.option("--json", "json_path", metavar="FILE", help="Write everything to a JSON file.")
 @click.option("--per-frame", is_flag=True, help="Print figures of every frame too.")
+@click.option("--all-metrics", is_flag=True, help="Also measure XPSNR and the warping error (flicker).")
+@click.option("--lpips", "alexnet", metavar="FILE", help="Also measure LPIPS; FILE is torchvision's AlexNet.")
 @overwrite_option
 def compare(
     reference: str,
@@ -252,23 +254,34 @@ def compare(
     csv_path: str | None,
     json_path: str | None,
     per_frame: bool,
+    all_metrics: bool,
+    alexnet: str | None,
     overwrite: bool,
 ) -> None:
-    """Measure how close DISTORTED is to REFERENCE: PSNR, SSIM, MS-SSIM."""
+    """Measure how close DISTORTED is to REFERENCE: PSNR, SSIM, MS-SSIM.
+
+    The last line shows how bad the worst frames are: the 5th percentile; of LPIPS and warping error the 95th.
+    """
     for path in filter(None, (csv_path, json_path)):
         check_target(path, overwrite=overwrite)
-    from dataclasses import asdict
-
     from imfcodec.evaluation.metrics import compare_files
+    from imfcodec.evaluation.perceptual import Lpips
 
-    report = compare_files(_input(reference), _input(distorted), raw=_raw_spec(size, rate))
+    report = compare_files(
+        _input(reference),
+        _input(distorted),
+        raw=_raw_spec(size, rate),
+        all_metrics=all_metrics,
+        lpips=Lpips(Path(alexnet)) if alexnet else None,
+    )
     if csv_path:
         _write_text(csv_path, report.to_csv())
     if json_path:
         _write_text(json_path, report.to_json())
-    rows = [{"frame": str(index), **asdict(frame)} for index, frame in enumerate(report.frames)] if per_frame else []
-    rows += [{"frame": "mean", **asdict(report.mean)}, {"frame": "5th percentile", **asdict(report.percentile_5)}]
-    _print_table(rows)
+    lines = [(str(index), frame) for index, frame in enumerate(report.frames)] if per_frame else []
+    lines += [("mean", report.mean), ("5th percentile", report.percentile_5)]
+    names = report.mean.measured()
+    _print_table([{"frame": title, **{name: getattr(line, name) for name in names}} for title, line in lines])
 
 
 @cli.command()
@@ -311,6 +324,53 @@ def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
     with _reporter(progress, "demo") as report:
         result = run_demo(Path(folder), quality=quality, overwrite=overwrite, progress=report)
     _print_fields(result)
+
+
+@cli.command()
+@click.argument("inputs", nargs=-1, metavar="[DIR|FILES]...")
+@click.option("--out", default="bench", show_default=True, metavar="DIR", help="Folder for the results.")
+@click.option(
+    "--codecs",
+    metavar="LIST",
+    help="imfcodec, x264, x265, vp9, svt-av1-p4, svt-av1-p2, any of them with @1/2 or @1/4 for a smaller size, or "
+    "MODULE:CLASS for one of your own. [default: all, the best peers at smaller sizes too]",
+)
+@click.option("--qualities", metavar="LIST", help="Qualities of imfcodec, e.g. 5,20,35,50,70.")
+@click.option("--frames", type=click.IntRange(2), help="Frames from the start of each clip. [default: 250]")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes, one thread each. [default: 1; --quick: 2]")
+@click.option("--quick", is_flag=True, help="One clip, 33 frames, imfcodec and x264; draws a clip if none is given.")
+@click.option("--title", help="Headline of the results.")
+@click.option("--lpips", "alexnet", metavar="FILE", help="Also measure LPIPS; FILE is torchvision's AlexNet.")
+def bench(
+    inputs: tuple[str, ...],
+    out: str,
+    codecs: str | None,
+    qualities: str | None,
+    frames: int | None,
+    jobs: int | None,
+    quick: bool,
+    title: str | None,
+    alexnet: str | None,
+) -> int:
+    """Compare imfcodec with other codecs on videos: rate, quality and a page to look at.
+
+    Each folder of videos has a table of its own. A second run with the same --out does only what is missing.
+    """
+    for module in ("bjontegaard", "cv2", "markdown", "matplotlib", "plotly"):
+        _require_extra(module, "bench")
+    from imfcodec.evaluation.bench import BenchOptions, run_bench
+
+    options = BenchOptions(
+        codecs=_list(codecs),
+        qualities=[_quality(text) for text in _list(qualities)],
+        frames=frames,
+        jobs=jobs,
+        quick=quick,
+        title=title or f"imfcodec {__version__}",
+        alexnet=Path(alexnet) if alexnet else None,
+    )
+    succeeded = run_bench([Path(item) for item in inputs], Path(out), options, lambda line: click.echo(line, err=True))
+    return 0 if succeeded else EXIT_FAILURE
 
 
 @cli.command()
@@ -428,6 +488,16 @@ def _output(name: str) -> str | BinaryIO:
 def _require_extra(module: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise UsageError(f"this needs more packages; install them with: pip install 'imfcodec[{extra}]'")
+
+
+def _list(text: str | None) -> list[str]:
+    return [item.strip() for item in text.split(",")] if text else []
+
+
+def _quality(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
+        raise UsageError(f"--qualities: {text!r} is not a whole number from 0 to 100")
+    return int(text)
 
 
 def _raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":

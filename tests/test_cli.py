@@ -244,6 +244,17 @@ def test_compare_writes_what_it_prints(imf, face_y4m, tmp_path):
     assert fails(imf("compare", face_y4m, face_y4m, "--csv", csv_path), 2)
 
 
+def test_compare_measures_more_when_asked_for(imf, face_y4m, tmp_path):
+    """XPSNR and flicker by a flag, LPIPS with a file of weights."""
+    path = tmp_path / "figures.json"
+    result = imf("compare", face_y4m, face_y4m, "--json", path, "--all-metrics")
+    assert result.code == 0, result.err
+    assert {"xpsnr", "warping"} <= set(result.out.decode().splitlines()[0].split())
+    mean = json.loads(path.read_text())["mean"]
+    assert mean["xpsnr_y"] == 100 and mean["warping_error"] == mean["reference_warping_error"]
+    assert fails(imf("compare", face_y4m, face_y4m, "--lpips", tmp_path / "missing.pth"), 3)
+
+
 def test_models_and_doctor(imf):
     """There is one default model, and the installation is in order."""
     rows = json.loads(imf("models", "--json").out)

@@ -1,7 +1,6 @@
 """The demo: draw a talking face with sound, encode, decode, measure, and show both side by side."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -68,7 +67,7 @@ def run_demo(
         "bytes": encoded.byte_count,
         "kbps": encoded.kbps,
         "kbps_by_kind": encoded.kbps_by_kind,
-        **asdict(report.mean),
+        **report.mean.measured(),
         "encode_fps": encoded.fps,
         "decode_fps": decoded.fps,
         **{name: str(path) for name, path in paths.items()},

@@ -1,14 +1,7 @@
-"""How close two videos are: PSNR, SSIM and MS-SSIM per frame, their means and 5th percentiles.
+"""How close two videos are, frame by frame, with means and 5th percentiles; `quality` says how each figure is defined.
 
-PSNR is computed per plane from 8-bit samples (peak 255) and agrees with FFmpeg's `psnr` filter frame by frame; the mean
-of a video is the mean of its frames' PSNR, not the PSNR of the mean error. Identical planes have no finite PSNR and
-count as `PSNR_CAP`.
-
-SSIM and MS-SSIM come from pytorch-msssim with the parameters of the papers: Gaussian window of 11 samples and sigma
-1.5, K = (0.01, 0.03), every position inside the picture. FFmpeg's `ssim` filter has another definition (uniform windows
-of 8x8 samples on every 4th row and column, in step with the block grid of the codecs), and the two do not agree. FFmpeg
-minus this module, mean of the frames, two talking heads coded by x264 at 256x256: +.001 to +.002 at SSIM .98 to .99, 0
-to +.003 near .96, -.014 to -.001 near .91 and -.033 to -.018 near .86. Compare numbers of one definition only.
+The mean of a video is the mean of its frames' figures: its PSNR is not that of the mean error. The quick metrics are
+always measured; XPSNR, LPIPS and the warping error take several times as long and are measured when asked for.
 """
 
 import csv
@@ -16,45 +9,59 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
-from pytorch_msssim import ms_ssim, ssim
 
 from imfcodec.errors import UsageError
-from imfcodec.frames import Frame, Plane
+from imfcodec.evaluation.flicker import WarpingMeter
+from imfcodec.evaluation.perceptual import Lpips
+from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
+from imfcodec.frames import Frame, VideoFormat
 from imfcodec.video.reader import RawSpec, is_headerless, open_clip
-
-PSNR_CAP = 100.0
-"""PSNR of identical planes, dB; also the upper limit of every PSNR given."""
-
-MS_SSIM_MIN_SIDE = 161
-"""MS-SSIM halves the picture four times and needs 11 samples after that."""
+from imfcodec.video.writer import rgb_pixels
 
 
 @dataclass(frozen=True)
 class FrameMetrics:
-    """Closeness of one frame (or of a video, as mean or percentile of its frames); higher is better.
+    """Closeness of one frame (or of a video, as mean or percentile of its frames); None where not measured.
 
     Attributes:
         psnr_y, psnr_u, psnr_v: PSNR of each plane, dB, 0..PSNR_CAP.
         psnr_611: (6 psnr_y + psnr_u + psnr_v) / 8, dB.
-        ssim_y: SSIM of luma, at most 1.
+        psnr_rgb: PSNR of 8-bit RGB over the three channels together, dB.
+        ssim_y: SSIM of luma in Gaussian windows, at most 1.
+        ssim_y_8x8: SSIM of luma as FFmpeg defines it, at most 1.
         ms_ssim_y: MS-SSIM of luma, 0..1; None when a side is below MS_SSIM_MIN_SIDE.
+        xpsnr_y: XPSNR of luma, dB, at most PSNR_CAP; None where FFmpeg lacks the filter, or for tiny pictures.
+        lpips: LPIPS with AlexNet, from 0, lower is better; None when a side is below LPIPS_MIN_SIDE.
+        warping_error: flicker, see `WarpingMeter`, 0..255, lower is better; None for the first frame and after a cut.
+        reference_warping_error: the same of the reference video.
     """
 
     psnr_y: float
     psnr_u: float
     psnr_v: float
     psnr_611: float
+    psnr_rgb: float
     ssim_y: float
-    ms_ssim_y: float | None
+    ssim_y_8x8: float
+    ms_ssim_y: float | None = None
+    xpsnr_y: float | None = None
+    lpips: float | None = None
+    warping_error: float | None = None
+    reference_warping_error: float | None = None
+
+    def measured(self) -> dict[str, float]:
+        """Name and value of the metrics that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 METRIC_NAMES = tuple(field.name for field in fields(FrameMetrics))
+LOWER_IS_BETTER = frozenset({"lpips", "warping_error", "reference_warping_error"})
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,13 @@ class ComparisonReport:
 
     @property
     def mean(self) -> FrameMetrics:
-        """Mean over the frames."""
-        return self._reduce(lambda values: float(np.mean(values)))
+        """Mean over the frames that have the metric."""
+        return self._reduce(lambda name, values: float(np.mean(values)))
 
     @property
     def percentile_5(self) -> FrameMetrics:
-        """5th percentile over the frames (linear interpolation): how bad the worst frames are."""
-        return self._reduce(lambda values: float(np.percentile(values, 5)))
+        """How bad the worst frames are: 5th percentile (linear interpolation), and the 95th of LOWER_IS_BETTER."""
+        return self._reduce(lambda name, values: float(np.percentile(values, 95 if name in LOWER_IS_BETTER else 5)))
 
     def to_json(self) -> str:
         """JSON object with `frame_count`, `mean`, `percentile_5` and `frames`."""
@@ -93,74 +100,115 @@ class ComparisonReport:
             writer.writerow((index, *("" if value is None else f"{value:.6f}" for value in values)))
         return text.getvalue()
 
-    def _reduce(self, reduction: Callable[[list[float]], float]) -> FrameMetrics:
+    def _reduce(self, reduction: Callable[[str, list[float]], float]) -> FrameMetrics:
         columns = {name: [getattr(frame, name) for frame in self.frames] for name in METRIC_NAMES}
-        reduced: dict[str, Any] = {
-            name: None if None in column else reduction(column) for name, column in columns.items()
-        }
+        found = {name: [value for value in column if value is not None] for name, column in columns.items()}
+        reduced: dict[str, Any] = {name: reduction(name, column) for name, column in found.items() if column}
         return FrameMetrics(**reduced)
 
 
-def psnr(reference: Plane, distorted: Plane) -> float:
-    """PSNR of two uint8 planes of one shape, dB, at most PSNR_CAP."""
-    error = reference.astype(np.float64) - distorted.astype(np.float64)
-    mean_square = float(np.mean(error * error))
-    if mean_square == 0:
-        return PSNR_CAP
-    return min(PSNR_CAP, 10 * float(np.log10(255**2 / mean_square)))
+def compare_frames(reference: Frame, distorted: Frame, video: VideoFormat | None = None) -> FrameMetrics:
+    """Compare two pictures of one size by the quick metrics; time stamps are not looked at.
 
-
-def compare_frames(reference: Frame, distorted: Frame) -> FrameMetrics:
-    """Compare two pictures of one size; time stamps are not looked at.
-
+    Args:
+        video: format of the pictures, whose colour makes RGB of them; unspecified colour if not given.
     Raises:
         UsageError: the sizes differ.
     """
     if reference.y.shape != distorted.y.shape:
         raise UsageError(f"reference is {_size(reference)}, distorted {_size(distorted)}; bring them to one size first")
+    video = video or _plain_format(reference)
     y, u, v = (psnr(getattr(reference, plane), getattr(distorted, plane)) for plane in "yuv")
-    luma_pair = (_to_tensor(reference.y), _to_tensor(distorted.y))
-    has_ms_ssim = min(reference.y.shape) >= MS_SSIM_MIN_SIDE
-    with torch.inference_mode():
-        return FrameMetrics(
-            psnr_y=y,
-            psnr_u=u,
-            psnr_v=v,
-            psnr_611=(6 * y + u + v) / 8,
-            ssim_y=float(ssim(*luma_pair, data_range=255)),
-            ms_ssim_y=float(ms_ssim(*luma_pair, data_range=255)) if has_ms_ssim else None,
-        )
+    return FrameMetrics(
+        psnr_y=y,
+        psnr_u=u,
+        psnr_v=v,
+        psnr_611=(6 * y + u + v) / 8,
+        psnr_rgb=psnr(rgb_pixels(reference, video), rgb_pixels(distorted, video)),
+        ssim_y=ssim_gaussian(reference.y, distorted.y),
+        ssim_y_8x8=ssim_8x8(reference.y, distorted.y),
+        ms_ssim_y=ms_ssim_gaussian(reference.y, distorted.y),
+    )
 
 
-def compare_frame_streams(reference: Iterable[Frame], distorted: Iterable[Frame]) -> ComparisonReport:
-    """Compare two videos frame by frame in order; holds one pair of frames at a time.
+def compare_frame_streams(
+    reference: Iterable[Frame],
+    distorted: Iterable[Frame],
+    video: VideoFormat | None = None,
+    *,
+    all_metrics: bool = False,
+    lpips: Lpips | None = None,
+) -> ComparisonReport:
+    """Compare two videos frame by frame in order; holds two pairs of frames at a time.
 
+    Args:
+        video: format of both, for colour and frame rate; unspecified colour and 25 frames per second if not given.
+        all_metrics: also measure XPSNR and the warping error.
+        lpips: also measure LPIPS with this network.
     Raises:
-        UsageError: the sizes or the numbers of frames differ, or there are no frames.
+        UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
     """
-    metrics = tuple(compare_frames(*pair) for pair in _pairs(reference, distorted))
-    if not metrics:
+    pairs = _pairs(reference, distorted)
+    first = next(pairs, None)
+    if first is None:
         raise UsageError("nothing to compare: neither video has a frame")
-    return ComparisonReport(metrics)
+    video = video or _plain_format(first[0])
+    measure_slow = _SlowMetrics(video, all_metrics, lpips)
+    return ComparisonReport(
+        tuple(replace(compare_frames(*pair, video), **measure_slow(*pair)) for pair in itertools.chain([first], pairs))
+    )
 
 
 def compare_files(
-    reference: str | Path | BinaryIO, distorted: str | Path | BinaryIO, *, raw: RawSpec | None = None
+    reference: str | Path | BinaryIO,
+    distorted: str | Path | BinaryIO,
+    *,
+    raw: RawSpec | None = None,
+    all_metrics: bool = False,
+    lpips: Lpips | None = None,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
 
     Args:
         reference, distorted: anything `open_clip` reads.
         raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
+        all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
     Raises:
-        UsageError: the sizes or the numbers of frames differ, or there are no frames.
+        UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
         InputError: a file cannot be read.
     """
     with (
         open_clip(reference, raw=raw if is_headerless(reference) else None, audio=False) as reference_clip,
         open_clip(distorted, raw=raw if is_headerless(distorted) else None, audio=False) as distorted_clip,
     ):
-        return compare_frame_streams(reference_clip.frames(), distorted_clip.frames())
+        return compare_frame_streams(
+            reference_clip.frames(),
+            distorted_clip.frames(),
+            reference_clip.format,
+            all_metrics=all_metrics,
+            lpips=lpips,
+        )
+
+
+class _SlowMetrics:
+    """The metrics that are measured when asked for; called with each pair in display order."""
+
+    def __init__(self, video: VideoFormat, all_metrics: bool, lpips: Lpips | None) -> None:
+        self._video = video
+        self._xpsnr = XpsnrMeter(video) if all_metrics else None
+        self._warping = WarpingMeter() if all_metrics else None
+        self._lpips = lpips
+
+    def __call__(self, reference: Frame, distorted: Frame) -> dict[str, Any]:
+        found: dict[str, float | None] = {}
+        if self._xpsnr:
+            found["xpsnr_y"] = self._xpsnr.measure(reference, distorted)
+        if self._lpips:
+            found["lpips"] = self._lpips.measure(*(rgb_pixels(frame, self._video) for frame in (reference, distorted)))
+        errors = self._warping.measure(reference.y, distorted.y) if self._warping else None
+        if errors:
+            found["warping_error"], found["reference_warping_error"] = errors
+        return found
 
 
 def _pairs(reference: Iterable[Frame], distorted: Iterable[Frame]) -> Iterator[tuple[Frame, Frame]]:
@@ -173,8 +221,10 @@ def _pairs(reference: Iterable[Frame], distorted: Iterable[Frame]) -> Iterator[t
         yield pair
 
 
-def _to_tensor(plane: Plane) -> torch.Tensor:
-    return torch.from_numpy(plane.astype(np.float32))[None, None]
+def _plain_format(frame: Frame) -> VideoFormat:
+    """Size of the frame, unspecified colour, 25 frames per second."""
+    height, width = frame.y.shape
+    return VideoFormat(width, height, Fraction(25), Fraction(1, 25))
 
 
 def _size(frame: Frame) -> str:

@@ -1,4 +1,4 @@
-"""Rate-distortion results: the table they are kept in, BD-rate, values at a given rate, and a summary in Markdown."""
+"""Rate-distortion results: the table they are kept in, curves and their envelopes, BD-rate, values at a given rate."""
 
 import csv
 import io
@@ -6,17 +6,19 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imfcodec.errors import InputError
+from imfcodec.evaluation.metrics import LOWER_IS_BETTER
 from imfcodec.files import write_beside
 
 CODEC = "imfcodec"
 COPY_KEY_FRAME = "copy key frame"
-SUMMARY_KBPS = (3.0, 5.0, 8.0, 12.0, 20.0, 40.0)
+ENVELOPE = "(envelope)"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class RatePoint:
 
     Attributes:
         clip: file name without folder.
-        codec: "imfcodec", "copy key frame" or a peer's name.
+        codec: "imfcodec", "copy key frame" or a peer's name; a peer at a smaller size ends in "@1/2" or "@1/4".
         setting: the rate control's value, e.g. "q50" or "crf32".
         model: start of the id of the model's weights, hexadecimal; "-" for codecs without one.
         frames: number of frames.
@@ -33,10 +35,12 @@ class RatePoint:
         bytes: size of the whole .imf file; for peers, of the coded packets without any container; for "copy key frame",
             of the key frames' payload.
         kbps: bytes * 8 / 1000 / seconds.
-        psnr_y, psnr_u, psnr_v: mean of the frames, dB.
-        ssim_y: mean of the frames.
-        encode_fps, decode_fps: frames per second, one thread; decode_fps of imfcodec is that of the whole command,
-            start-up included.
+        psnr_y, psnr_u, psnr_v, ssim_y: mean of the frames, PSNR in dB; see `metrics.FrameMetrics`, also for the others.
+        encode_fps, decode_fps: frames per second, one thread; of imfcodec with all it takes to start: loading the model
+            and, for decoding, the process.
+        psnr_611, psnr_rgb, ssim_y_8x8, ms_ssim_y, xpsnr_y, lpips, warping_error: mean of the frames; None where not
+            measured.
+        psnr_y_p5, ssim_y_p5: 5th percentile of the frames; None where not measured.
     """
 
     clip: str
@@ -53,6 +57,15 @@ class RatePoint:
     psnr_v: float
     encode_fps: float
     decode_fps: float
+    psnr_611: float | None = None
+    psnr_rgb: float | None = None
+    ssim_y_8x8: float | None = None
+    ms_ssim_y: float | None = None
+    xpsnr_y: float | None = None
+    lpips: float | None = None
+    warping_error: float | None = None
+    psnr_y_p5: float | None = None
+    ssim_y_p5: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -95,34 +108,31 @@ Curves = Mapping[str, Mapping[str, Sequence[RatePoint]]]
 """Series -> clip -> points by rising rate."""
 
 _COLUMNS = tuple(field.name for field in fields(RatePoint))
+_OLD_COLUMNS = tuple(field.name for field in fields(RatePoint) if field.default is MISSING)
+_WHOLE_NUMBERS = frozenset({"frames", "bytes"})
 _DECIMALS = {
-    "seconds": 3,
-    "kbps": 3,
-    "psnr_y": 3,
-    "ssim_y": 5,
-    "psnr_u": 3,
-    "psnr_v": 3,
-    "encode_fps": 1,
-    "decode_fps": 1,
+    **dict.fromkeys(("encode_fps", "decode_fps"), 1),
+    **dict.fromkeys(("seconds", "kbps", "psnr_y", "psnr_u", "psnr_v"), 3),
+    **dict.fromkeys(("psnr_611", "psnr_rgb", "xpsnr_y", "psnr_y_p5"), 3),
+    **dict.fromkeys(("ssim_y", "ssim_y_8x8", "ms_ssim_y", "ssim_y_p5", "lpips", "warping_error"), 5),
 }
 
 
 def write_table(path: Path, table: ResultTable) -> None:
-    """Write a table as tab-separated text with "#" comments; replaces the file in one step."""
+    """Write a table as tab-separated text with "#" comments, None as nothing; replaces the file in one step."""
     text = io.StringIO()
     for comment in table.comments:
         text.write(f"# {comment}\n")
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(_COLUMNS)
     for point in table.points:
-        values = asdict(point)
-        writer.writerow(f"{values[name]:.{_DECIMALS[name]}f}" if name in _DECIMALS else values[name] for name in values)
+        writer.writerow(_format_field(name, value) for name, value in asdict(point).items())
     with write_beside(path) as file:
         file.write(text.getvalue().encode())
 
 
 def read_table(path: Path) -> ResultTable:
-    """Read a table written by `write_table`; an empty one when there is no file.
+    """Read a table written by `write_table`, now or before it had all columns; an empty one when there is no file.
 
     Raises:
         InputError: the columns are not those of a RatePoint, or a value is not a number.
@@ -132,10 +142,10 @@ def read_table(path: Path) -> ResultTable:
     lines = path.read_text(encoding="utf-8").splitlines()
     comments = tuple(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
     rows = list(csv.reader((line for line in lines if not line.startswith("#")), delimiter="\t"))
-    if not rows or tuple(rows[0]) != _COLUMNS:
+    if not rows or tuple(rows[0]) not in (_COLUMNS, _OLD_COLUMNS):
         raise InputError(f"{path}: the columns are not {' '.join(_COLUMNS)}; move the file away and run again")
     try:
-        points = tuple(_parse_row(row) for row in rows[1:])
+        points = tuple(_parse_row(rows[0], row) for row in rows[1:])
     except ValueError as error:
         raise InputError(f"{path}: damaged row ({error}); remove it and run again") from error
     return ResultTable(comments, points)
@@ -152,6 +162,25 @@ def group_curves(points: Iterable[RatePoint]) -> Curves:
     return curves
 
 
+def envelope(points: Iterable[RatePoint], metric: str = "psnr_y") -> list[RatePoint]:
+    """The best of each codec and its downscaled versions as one series, e.g. "x265 (envelope)".
+
+    A point lies on it where no version gives as much for less, and the curve of none lies above it. Codecs without
+    downscaled versions have no envelope. The setting says which version a point is of: "crf45 @1/2".
+    """
+    families: dict[tuple[str, str, str], dict[str, list[RatePoint]]] = defaultdict(lambda: defaultdict(list))
+    for point in sorted(points, key=lambda point: point.kbps):
+        if getattr(point, metric) is not None:
+            families[point.codec.partition("@")[0], point.model, point.clip][point.codec].append(point)
+    scaled = {base for (base, *_), versions in families.items() if set(versions) - {base}}
+    return [
+        replace(point, codec=f"{base} {ENVELOPE}", setting=f"{point.setting} {point.codec.removeprefix(base)}".strip())
+        for (base, *_), versions in sorted(families.items())
+        for point in itertools.chain.from_iterable(versions.values())
+        if base in scaled and not any(_lies_below(point, curve, metric) for curve in versions.values())
+    ]
+
+
 def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint], metric: str = "psnr_y") -> BdRate:
     """Bjontegaard delta rate of one clip's curve against another, piecewise cubic (pchip).
 
@@ -159,7 +188,7 @@ def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint], metric: str 
 
     Args:
         anchor, test: points of one clip by rising rate.
-        metric: name of the quality attribute, higher is better.
+        metric: name of the quality attribute; points where it is None are left out.
     Source: G. Bjontegaard, VCEG-M33; computed by the package `bjontegaard`.
     """
     import bjontegaard  # here, because it loads Matplotlib and only reports need it
@@ -179,15 +208,20 @@ def bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint], metric: str 
         require_matching_points=False,
         min_overlap=0,
     )
-    return BdRate(float(percent), (low, high))
+    return BdRate(float(percent), (-high, -low) if metric in LOWER_IS_BETTER else (low, high))
 
 
 def quality_at(curve: Sequence[RatePoint], kbps: float, metric: str = "psnr_y") -> float | None:
-    """Quality of one clip's curve at a rate, linear in the logarithm of the rate; None outside the curve's rates."""
+    """Quality of one clip's curve at a rate, linear in the logarithm of the rate.
+
+    None outside the curve's rates and where the metric was not measured.
+    """
     if not curve or not curve[0].kbps <= kbps <= curve[-1].kbps:
         return None
-    log_rates = [math.log(point.kbps) for point in curve]
-    return float(np.interp(math.log(kbps), log_rates, [getattr(point, metric) for point in curve]))
+    qualities = [getattr(point, metric) for point in curve]
+    if None in qualities:
+        return None
+    return float(np.interp(math.log(kbps), [math.log(point.kbps) for point in curve], qualities))
 
 
 def nearest_in_rate(curve: Sequence[RatePoint], kbps: float) -> RatePoint:
@@ -201,106 +235,45 @@ def rises_with_rate(curve: Sequence[RatePoint], metric: str = "psnr_y") -> bool:
     return all(before < after for before, after in itertools.pairwise(values))
 
 
-def summarise(points: Sequence[RatePoint], anchor: str = "x264") -> str:
-    """Markdown summary: quality at given rates, BD-rate, copying the key frame, pairs of nearest rate."""
-    curves = group_curves(points)
-    parts = [_rate_section(curves)]
-    compared = [series for series in curves if series != anchor and not series.startswith(COPY_KEY_FRAME)]
-    if anchor in curves and compared:
-        parts.append(_bd_section(curves, anchor, compared))
-    for series in curves:
-        if series.startswith(CODEC):
-            parts.append(_own_section(curves, series))
-            if anchor in curves:
-                parts.append(_pair_section(curves, series, anchor))
-    return "\n\n".join(parts) + "\n"
+def _format_field(name: str, value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
 
 
-def _parse_row(row: Sequence[str]) -> RatePoint:
-    values = (field.type(text) for field, text in zip(fields(RatePoint), row, strict=True))  # type: ignore[operator]
-    return RatePoint(*values)
+def _parse_row(names: Sequence[str], row: Sequence[str]) -> RatePoint:
+    return RatePoint(**{name: _parse_field(name, text) for name, text in zip(names, row, strict=True)})
+
+
+def _parse_field(name: str, text: str) -> Any:
+    if name in _DECIMALS:
+        return float(text) if text or name in _OLD_COLUMNS else None
+    return int(text) if name in _WHOLE_NUMBERS else text
+
+
+def _score(point: RatePoint, metric: str) -> float:
+    """The metric, or its negative, so that higher is better."""
+    value: float = getattr(point, metric)
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def _lies_below(point: RatePoint, curve: Sequence[RatePoint], metric: str) -> bool:
+    """Whether a curve gives more than a point at the point's rate, or no less at a lower one."""
+    score, there = _score(point, metric), quality_at(curve, point.kbps, metric)
+    if there is not None and (-there if metric in LOWER_IS_BETTER else there) > score:
+        return True
+    return any(other.kbps < point.kbps and _score(other, metric) >= score for other in curve)
 
 
 def _rising(curve: Sequence[RatePoint], metric: str) -> tuple[list[float], list[float]]:
+    """Rates and scores of the points that are better than all at lower rates."""
     rates: list[float] = []
-    qualities: list[float] = []
+    scores: list[float] = []
     for point in curve:
-        quality = getattr(point, metric)
-        if not qualities or quality > qualities[-1]:
+        if getattr(point, metric) is None:
+            continue
+        score = _score(point, metric)
+        if not scores or score > scores[-1]:
             rates.append(point.kbps)
-            qualities.append(quality)
-    return rates, qualities
-
-
-def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _mean_at(clips: Mapping[str, Sequence[RatePoint]], kbps: float) -> str:
-    pairs = [(quality_at(curve, kbps), quality_at(curve, kbps, "ssim_y")) for curve in clips.values()]
-    reached = [pair for pair in pairs if None not in pair]
-    if not reached:
-        return "-"
-    psnr, ssim = np.mean(np.array(reached, dtype=float), axis=0)
-    share = "" if len(reached) == len(pairs) else f" ({len(reached)} of {len(pairs)})"
-    return f"{psnr:.2f} / {ssim:.3f}{share}"
-
-
-def _rate_section(curves: Curves) -> str:
-    head = ["codec", *(f"{kbps:g} kbps" for kbps in SUMMARY_KBPS), "lowest mean rate, kbps"]
-    rows = []
-    for series, clips in curves.items():
-        lowest = float(np.mean([curve[0].kbps for curve in clips.values()]))
-        rows.append([series, *(_mean_at(clips, kbps) for kbps in SUMMARY_KBPS), f"{lowest:.2f}"])
-    note = (
-        "Mean PSNR-Y (dB) / SSIM-Y of the clips whose curve reaches the rate (how many, where not all); each clip "
-        "interpolated in the logarithm of the rate, never extrapolated."
-    )
-    return f"## Quality at given rates\n\n{note}\n\n{_markdown_table(head, rows)}"
-
-
-def _bd_cell(curves: Curves, anchor: str, series: str, metric: str) -> str:
-    shared = [clip for clip in curves[series] if clip in curves[anchor]]
-    results = [bd_rate(curves[anchor][clip], curves[series][clip], metric) for clip in shared]
-    found = [(result.percent, *result.overlap) for result in results if result.overlap is not None]
-    if not found:
-        return "no overlap"
-    percent, low, high = np.mean(np.array(found, dtype=float), axis=0)
-    return f"{percent:+.1f} % ({len(found)} of {len(shared)} clips, overlap {low:.4g} to {high:.4g} on average)"
-
-
-def _bd_section(curves: Curves, anchor: str, compared: Sequence[str]) -> str:
-    rows = [
-        [series, _bd_cell(curves, anchor, series, "psnr_y"), _bd_cell(curves, anchor, series, "ssim_y")]
-        for series in compared
-    ]
-    note = (
-        f"Mean over the clips of the BD-rate against {anchor}; negative is better. Clips without overlap are left out."
-    )
-    return f"## BD-rate\n\n{note}\n\n{_markdown_table(['codec', 'PSNR-Y', 'SSIM-Y'], rows)}"
-
-
-def _own_section(curves: Curves, series: str) -> str:
-    copies = curves.get(series.replace(CODEC, COPY_KEY_FRAME, 1), {})
-    rows = []
-    for clip, curve in curves[series].items():
-        copied = {point.setting: point.psnr_y for point in copies.get(clip, ())}
-        gains = [point.psnr_y - copied[point.setting] for point in curve if point.setting in copied]
-        gain = f"{min(gains):+.2f} to {max(gains):+.2f}" if gains else "-"
-        first, last = curve[0], curve[-1]
-        kbps, psnr = f"{first.kbps:.2f} to {last.kbps:.2f}", f"{first.psnr_y:.2f} to {last.psnr_y:.2f}"
-        rows.append([clip, kbps, psnr, gain, "yes" if rises_with_rate(curve) else "no"])
-    head = ["clip", "kbps", "PSNR-Y, dB", "gain over copying the key frame, dB", "quality rises with rate"]
-    return f"## {series}, clip by clip\n\n{_markdown_table(head, rows)}"
-
-
-def _pair_section(curves: Curves, series: str, anchor: str) -> str:
-    rows = []
-    for clip, curve in curves[series].items():
-        for point in curve if clip in curves[anchor] else ():
-            peer = nearest_in_rate(curves[anchor][clip], point.kbps)
-            cells = [f"{p.setting}: {p.kbps:.2f} kbps, {p.psnr_y:.2f} dB, {p.ssim_y:.3f}" for p in (point, peer)]
-            rows.append([clip, *cells, f"{point.psnr_y - peer.psnr_y:+.2f}", f"{point.ssim_y - peer.ssim_y:+.3f}"])
-    head = ["clip", series, f"{anchor}, nearest rate", "PSNR-Y, dB", "SSIM-Y"]
-    return f"## {series} beside {anchor} at the nearest rate\n\n{_markdown_table(head, rows)}"
+            scores.append(score)
+    return rates, scores

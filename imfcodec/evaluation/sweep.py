@@ -1,42 +1,32 @@
-"""Rate-distortion sweeps: our codec and general ones over clips and settings, resumable, one process per worker.
+"""Rate-distortion sweeps: codecs over clips and settings, resumable, one process per worker."""
 
-Our codec is measured as a user meets it: whole files, decoded by the command line in a fresh process that sees nothing
-but the file.
-"""
-
+import io
 import itertools
-import os
-import platform
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from imfcodec import __version__, api
+from imfcodec import api
 from imfcodec.errors import ImfError, UsageError
-from imfcodec.evaluation.metrics import ComparisonReport, compare_files, compare_frame_streams, compare_frames
-from imfcodec.evaluation.peers import run_peer
+from imfcodec.evaluation.codecs import Codec, CodecRun, run_codec
+from imfcodec.evaluation.environment import describe_environment
+from imfcodec.evaluation.metrics import METRIC_NAMES, ComparisonReport, compare_frame_streams
+from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.report import CODEC, COPY_KEY_FRAME, RatePoint, ResultTable, read_table, write_table
+from imfcodec.files import write_beside
+from imfcodec.frames import Frame, VideoFormat
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".y4m"})
-LIBRARIES = ("torch", "numpy", "av", "compressai", "constriction", "pytorch-msssim")
-
-PEER_CRFS: Mapping[str, tuple[int, ...]] = {
-    "x264": (31, 36, 41, 46, 51),
-    "x265": (31, 36, 41, 46, 51),
-    "svt-av1": (40, 46, 52, 58, 63),
-}
-"""Constant rate factors that span about 8 to 50 kbps on talking heads at 256x256."""
+MEAN_METRICS = frozenset(METRIC_NAMES) & {field.name for field in fields(RatePoint)}
 
 
 @dataclass(frozen=True)
@@ -45,27 +35,37 @@ class SweepTask:
 
     Attributes:
         clip: video file.
-        codec: "imfcodec" or a peer's name.
-        level: quality 0..100 of imfcodec, crf of a peer.
+        codec: what codes it.
+        level: the codec's setting.
         frame_limit: only so many frames from the start of the clip are used.
-        model: start of the model's id, "-" for peers.
+        all_metrics: also measure XPSNR and the warping error, which take their time.
+        alexnet: also measure LPIPS, with torchvision's weights of AlexNet in this file.
     """
 
     clip: Path
-    codec: str
+    codec: Codec
     level: int
     frame_limit: int
-    model: str = "-"
-
-    @property
-    def setting(self) -> str:
-        """The level as it stands in the table."""
-        return f"q{self.level}" if self.codec == CODEC else f"crf{self.level}"
+    all_metrics: bool = False
+    alexnet: Path | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """`RatePoint.key` of the row this task makes."""
-        return (self.clip.name, self.codec, self.setting, self.model)
+        return (self.clip.name, self.codec.name, self.codec.setting(self.level), self.codec.model)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task found out.
+
+    Attributes:
+        points: one row; for our codec a second one for repeating its decoded first frame.
+        report: the codec's metrics frame by frame.
+    """
+
+    points: tuple[RatePoint, ...]
+    report: ComparisonReport
 
 
 def find_clips(folder: Path) -> list[Path]:
@@ -76,36 +76,53 @@ def find_clips(folder: Path) -> list[Path]:
     return clips
 
 
-def plan_peers(clips: Sequence[Path], names: Sequence[str], frame_limit: int) -> list[SweepTask]:
-    """Every clip with every named peer at its PEER_CRFS."""
+def cut_clip(clip: Path, target: Path, frame_limit: int) -> Fraction:
+    """Write the first frames of a clip to a Y4M file, without loss; returns the frames per second."""
+    with open_clip(clip, audio=False) as source, open_writer(target, source.format) as writer:
+        for frame in itertools.islice(source.frames(), frame_limit):
+            writer.write(frame)
+        return source.format.frame_rate
+
+
+def read_clip(clip: Path, frame_limit: int) -> tuple[list[Frame], VideoFormat]:
+    """The first frames of a clip, and their format."""
+    with open_clip(clip, audio=False) as source:
+        return list(itertools.islice(source.frames(), frame_limit)), source.format
+
+
+def plan_sweep(
+    clips: Sequence[Path],
+    codecs: Sequence[Codec],
+    frame_limit: int,
+    *,
+    all_metrics: bool = False,
+    alexnet: Path | None = None,
+) -> list[SweepTask]:
+    """Every clip with every codec at each of its levels; arguments as in `SweepTask`."""
     return [
-        SweepTask(clip, name, crf, frame_limit)
-        for clip, name in itertools.product(clips, names)
-        for crf in PEER_CRFS[name]
+        SweepTask(clip, codec, level, frame_limit, all_metrics, alexnet)
+        for clip, codec in itertools.product(clips, codecs)
+        for level in codec.levels
     ]
 
 
-def plan_own(clips: Sequence[Path], qualities: Sequence[int], frame_limit: int) -> list[SweepTask]:
-    """Every clip with our codec and its default model at every quality."""
-    model = default_model_id()
-    return [
-        SweepTask(clip, CODEC, quality, frame_limit, model) for clip, quality in itertools.product(clips, qualities)
-    ]
-
-
-def run_task(task: SweepTask) -> list[RatePoint]:
+def run_task(task: SweepTask) -> TaskResult:
     """Code one clip once and measure it.
 
-    Returns:
-        One row; for our codec a second one for repeating its decoded first frame.
     Raises:
         ImfError: the clip cannot be read or coded.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source.y4m"
-        frame_rate = cut_clip(task.clip, source, task.frame_limit)
-        run = _run_own if task.codec == CODEC else _run_peer
-        return run(task, source, frame_rate)
+    frames, video = read_clip(task.clip, task.frame_limit)
+    run = run_codec(task.codec, frames, video, task.level)
+    report = _compare(task, frames, run.frames, video)
+    point = _rate_point(task, run, report, video)
+    if task.codec.name != CODEC:
+        return TaskResult((point,), report)
+    # What sending the key frames alone would give.
+    copies = _compare(task, frames, run.frames[:1] * len(frames), video)
+    key_bytes = api.probe(io.BytesIO(run.packets[0])).bytes_by_kind["keys"]
+    copy = replace(point, codec=COPY_KEY_FRAME, **_rate(key_bytes, point.seconds), **_quality(copies))
+    return TaskResult((point, copy), report)
 
 
 def run_sweep(
@@ -114,6 +131,7 @@ def run_sweep(
     *,
     workers: int = 1,
     redo: bool = False,
+    frame_folder: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> bool:
     """Run the tasks whose rows a table does not hold yet; the table is saved after each.
@@ -123,6 +141,7 @@ def run_sweep(
         path: the table, made when missing.
         workers: processes, one thread each.
         redo: run all tasks and replace the rows that stand, as after a change to the encoder.
+        frame_folder: where to write the metrics of every frame, a CSV file a task; it must exist.
         report: is told of each task done or failed, one line each.
     Returns:
         Whether every task succeeded.
@@ -136,139 +155,74 @@ def run_sweep(
         return True
     failures = 0
     with get_context("spawn").Pool(workers, initializer=_prepare_worker) as pool:
-        for count, (task, points, problem) in enumerate(pool.imap_unordered(_attempt, waiting), start=1):
-            rows.update({point.key: point for point in points})
-            write_table(path, replace(table, points=tuple(sorted(rows.values(), key=_row_order))))
-            failures += problem is not None
-            report(f"{count}/{len(waiting)} {' '.join(task.key)}: {problem or _one_line(points[0])}")
+        for count, (task, result) in enumerate(pool.imap_unordered(_attempt, waiting), start=1):
+            if isinstance(result, TaskResult):
+                rows.update({point.key: point for point in result.points})
+                write_table(path, replace(table, points=tuple(sorted(rows.values(), key=_row_order))))
+                if frame_folder:
+                    _write_frames(frame_folder / frame_file(result.points[0]), result.report)
+            failures += isinstance(result, str)
+            line = f"failed, {result}" if isinstance(result, str) else _one_line(result.points[0])
+            report(f"{count}/{len(waiting)} {' '.join(task.key)}: {line}")
     return failures == 0
 
 
-def cut_clip(clip: Path, target: Path, frame_limit: int) -> Fraction:
-    """Write the first frames of a clip to a Y4M file, without loss; returns the frames per second."""
-    with open_clip(clip, audio=False) as source, open_writer(target, source.format) as writer:
-        for frame in itertools.islice(source.frames(), frame_limit):
-            writer.write(frame)
-        return source.format.frame_rate
+def frame_file(point: RatePoint) -> str:
+    """Name of the CSV file with the metrics of a row's frames."""
+    return f"{point.clip} {point.series} {point.setting}.csv".replace("/", "-").replace(" ", "_")
 
 
-def default_model_id() -> str:
-    """First 8 hexadecimal digits of the default model's id."""
-    return next(str(model["model_id"]) for model in api.list_models() if model["default"])[:8]
+def _compare(
+    task: SweepTask, frames: Sequence[Frame], decoded: Sequence[Frame], video: VideoFormat
+) -> ComparisonReport:
+    lpips = Lpips(task.alexnet) if task.alexnet else None
+    return compare_frame_streams(frames, decoded, video, all_metrics=task.all_metrics, lpips=lpips)
 
 
-def describe_environment() -> str:
-    """Versions, commit and processor in one line; names neither the machine nor its folders."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"imfcodec {__version__} commit {_commit()}; {libraries}; Python {platform.python_version()}; "
-        f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} CPUs"
-    )
-
-
-def _run_own(task: SweepTask, source: Path, frame_rate: Fraction) -> list[RatePoint]:
-    stream, decoded = source.with_name("stream.imf"), source.with_name("decoded.y4m")
-    encoded = api.encode(source, stream, quality=task.level, audio="none", device="cpu", threads=1)
-    start = time.perf_counter()
-    decode_in_fresh_process(stream, decoded)
-    decode_seconds = time.perf_counter() - start
-    point = _rate_point(
-        task,
-        frame_rate,
-        byte_count=stream.stat().st_size,
-        report=compare_files(source, decoded),
-        encode_fps=encoded.fps,
-        decode_seconds=decode_seconds,
-    )
-    key_bytes = encoded.bytes_by_kind["keys"]
-    return [point, _copy_point(point, key_bytes, _compare_first_frame(source, decoded))]
-
-
-def decode_in_fresh_process(stream: Path, target: Path) -> None:
-    """Decode a stream with the command line in its own process, one thread; ImfError with its message if it fails."""
-    command = [sys.executable, "-m", "imfcodec", "decode", str(stream), str(target)]
-    command += ["--device", "cpu", "--threads", "1", "--progress", "none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise ImfError(f"decode failed with exit code {result.returncode}: {result.stderr.strip()}")
-
-
-def _run_peer(task: SweepTask, source: Path, frame_rate: Fraction) -> list[RatePoint]:
-    with open_clip(source, audio=False) as clip:
-        frames = list(clip.frames())
-    run = run_peer(task.codec, frames, frame_rate, task.level)
-    point = _rate_point(
-        task,
-        frame_rate,
-        byte_count=run.byte_count,
-        report=compare_frame_streams(frames, run.frames),
-        encode_fps=len(frames) / run.encode_seconds,
-        decode_seconds=run.decode_seconds,
-    )
-    return [point]
-
-
-def _rate_point(
-    task: SweepTask,
-    frame_rate: Fraction,
-    *,
-    byte_count: int,
-    report: ComparisonReport,
-    encode_fps: float,
-    decode_seconds: float,
-) -> RatePoint:
-    frames, mean = len(report.frames), report.mean
-    seconds = float(frames / frame_rate)
+def _rate_point(task: SweepTask, run: CodecRun, report: ComparisonReport, video: VideoFormat) -> RatePoint:
+    clip, codec, setting, model = task.key
+    count = len(run.frames)
+    seconds = float(count / video.frame_rate)
     return RatePoint(
-        clip=task.clip.name,
-        codec=task.codec,
-        setting=task.setting,
-        model=task.model,
-        frames=frames,
+        clip=clip,
+        codec=codec,
+        setting=setting,
+        model=model,
+        frames=count,
         seconds=seconds,
-        bytes=byte_count,
-        kbps=byte_count * 8 / 1000 / seconds,
-        psnr_y=mean.psnr_y,
-        ssim_y=mean.ssim_y,
-        psnr_u=mean.psnr_u,
-        psnr_v=mean.psnr_v,
-        encode_fps=encode_fps,
-        decode_fps=frames / decode_seconds,
+        **_rate(run.byte_count, seconds),
+        encode_fps=count / run.encode_seconds,
+        decode_fps=count / run.decode_seconds,
+        **_quality(report),
     )
 
 
-def _copy_point(point: RatePoint, byte_count: int, report: ComparisonReport) -> RatePoint:
-    mean = report.mean
-    return replace(
-        point,
-        codec=COPY_KEY_FRAME,
-        bytes=byte_count,
-        kbps=byte_count * 8 / 1000 / point.seconds,
-        psnr_y=mean.psnr_y,
-        ssim_y=mean.ssim_y,
-        psnr_u=mean.psnr_u,
-        psnr_v=mean.psnr_v,
-    )
+def _rate(byte_count: int, seconds: float) -> dict[str, Any]:
+    return {"bytes": byte_count, "kbps": byte_count * 8 / 1000 / seconds}
 
 
-def _compare_first_frame(source: Path, decoded: Path) -> ComparisonReport:
-    """Every frame of the source against the first decoded one: what sending the key frame alone gives."""
-    with open_clip(source, audio=False) as reference, open_clip(decoded, audio=False) as distorted:
-        first = next(iter(distorted.frames()))
-        return ComparisonReport(tuple(compare_frames(frame, first) for frame in reference.frames()))
+def _quality(report: ComparisonReport) -> dict[str, Any]:
+    mean, worst = report.mean, report.percentile_5
+    means = {name: getattr(mean, name) for name in MEAN_METRICS}
+    return {**means, "psnr_y_p5": worst.psnr_y, "ssim_y_p5": worst.ssim_y}
+
+
+def _write_frames(path: Path, report: ComparisonReport) -> None:
+    with write_beside(path) as file:
+        file.write(report.to_csv().encode())
 
 
 def _prepare_worker() -> None:
     torch.set_num_threads(1)
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on stderr otherwise
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # as the command line does: what libraries tell their developers
 
 
-def _attempt(task: SweepTask) -> tuple[SweepTask, list[RatePoint], str | None]:
+def _attempt(task: SweepTask) -> tuple[SweepTask, TaskResult | str]:
     try:
-        return task, run_task(task), None
+        return task, run_task(task)
     except ImfError as error:
-        return task, [], f"failed, {error}"
+        return task, str(error)
 
 
 def _open_table(path: Path, tasks: Sequence[SweepTask]) -> ResultTable:
@@ -288,22 +242,3 @@ def _row_order(point: RatePoint) -> tuple[str, str, str, float]:
 
 def _one_line(point: RatePoint) -> str:
     return f"{point.kbps:.2f} kbps, {point.psnr_y:.2f} dB, SSIM {point.ssim_y:.4f}"
-
-
-def _commit() -> str:
-    package = Path(__file__).parent.parent
-    git = ["git", "-C", str(package)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit.stdout.strip() + (" with changes" if changes.stdout else "")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names: Iterator[str] = (line for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
-        return next(names, "processor : unknown").split(":", 1)[1].strip()
-    return platform.processor() or "unknown processor"

@@ -1,9 +1,13 @@
-"""General video codecs for comparison (H.264, H.265, AV1), through the encoders in PyAV's FFmpeg.
+"""General video codecs for comparison (H.264, H.265, VP9, AV1), through the encoders in PyAV's FFmpeg.
 
 The settings serve a fair count of bytes: one key frame; one thread, since x264 cuts frames into slices for more; no
-text of the encoder about itself. Coded packets alone are counted, no container.
+text of the encoder about itself. Packets hold coded video alone, no container; their length is the rate.
+
+All of them encode in one pass at constant quality. PyAV does not pass on what a first pass finds out, so that VP9 does
+without its second one.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame
-from imfcodec.video.planes import view_plane
+from imfcodec.video.planes import from_picture, to_picture
 
 _H264_START_CODE = re.compile(rb"\x00?\x00\x00\x01")
 _H264_NAL_SEI = 6
@@ -30,27 +34,37 @@ class PeerCodec:
         encoder, decoder: FFmpeg codec names.
         options: encoder options other than the rate.
         max_crf: largest constant rate factor; the smallest is 0.
-        count_bytes: how many bytes of a coded packet belong to the video.
+        trim: takes off what a packet holds besides coded video.
     """
 
     encoder: str
     decoder: str
     options: Mapping[str, str]
     max_crf: int
-    count_bytes: Callable[[bytes], int]
+    trim: Callable[[bytes], bytes]
 
 
-def h264_bytes_without_sei(packet: bytes) -> int:
-    """Bytes of an Annex B packet less its SEI NAL units: x264 writes 0.7 kB about itself into one."""
+def h264_without_sei(packet: bytes) -> bytes:
+    """An Annex B packet without its SEI NAL units: x264 writes 0.7 kB about itself into one."""
     codes = list(_H264_START_CODE.finditer(packet))
     ends = [code.start() for code in codes[1:]] + [len(packet)]
     units = zip(codes, ends, strict=True)
-    return sum(end - code.start() for code, end in units if packet[code.end()] & 31 != _H264_NAL_SEI)
+    return b"".join(packet[code.start() : end] for code, end in units if packet[code.end()] & 31 != _H264_NAL_SEI)
 
 
-def av1_bytes_without_delimiter(packet: bytes) -> int:
-    """Bytes of a temporal unit less its temporal delimiter, which mp4 and mkv files leave out too."""
-    return len(packet.removeprefix(_AV1_TEMPORAL_DELIMITER))
+def av1_without_delimiter(packet: bytes) -> bytes:
+    """A temporal unit without its temporal delimiter, which mp4 and mkv files leave out too."""
+    return packet.removeprefix(_AV1_TEMPORAL_DELIMITER)
+
+
+def _svt_av1(preset: int) -> PeerCodec:
+    return PeerCodec(
+        encoder="libsvtav1",
+        decoder="libdav1d",
+        options={"preset": str(preset), "svtav1-params": "keyint=-1:scd=0:lp=1"},
+        max_crf=63,
+        trim=av1_without_delimiter,
+    )
 
 
 PEER_CODECS: Mapping[str, PeerCodec] = {
@@ -59,7 +73,7 @@ PEER_CODECS: Mapping[str, PeerCodec] = {
         decoder="h264",
         options={"preset": "veryslow", "x264-params": "keyint=infinite:scenecut=0"},
         max_crf=51,
-        count_bytes=h264_bytes_without_sei,
+        trim=h264_without_sei,
     ),
     "x265": PeerCodec(
         encoder="libx265",
@@ -69,15 +83,24 @@ PEER_CODECS: Mapping[str, PeerCodec] = {
             "x265-params": "info=0:keyint=-1:scenecut=0:pools=none:frame-threads=1:log-level=error",
         },
         max_crf=51,
-        count_bytes=len,
+        trim=bytes,
     ),
-    "svt-av1": PeerCodec(
-        encoder="libsvtav1",
-        decoder="libdav1d",
-        options={"preset": "4", "svtav1-params": "keyint=-1:scd=0:lp=1"},
+    "vp9": PeerCodec(
+        encoder="libvpx-vp9",
+        decoder="vp9",
+        options={
+            "deadline": "good",
+            "cpu-used": "1",
+            "b": "0",  # quality alone is held
+            "g": "9999",
+            "lag-in-frames": "25",
+            "auto-alt-ref": "1",
+        },
         max_crf=63,
-        count_bytes=av1_bytes_without_delimiter,
+        trim=bytes,
     ),
+    "svt-av1-p4": _svt_av1(preset=4),
+    "svt-av1-p2": _svt_av1(preset=2),
 }
 
 
@@ -103,7 +126,7 @@ def encode_with_peer(name: str, frames: Iterable[Frame], frame_rate: Fraction, c
         frame_rate: frames per second.
         crf: constant rate factor, 0..max_crf; higher is smaller and worse.
     Returns:
-        Coded packets in coding order, headers included.
+        Coded packets in coding order, headers included, nothing else.
     Raises:
         UsageError: the codec is not available, `crf` is out of range, a side is odd or there are no frames.
     """
@@ -115,10 +138,11 @@ def encode_with_peer(name: str, frames: Iterable[Frame], frame_rate: Fraction, c
     for index, frame in enumerate(frames):
         if encoder is None:
             encoder = _open_encoder(peer, frame, frame_rate, crf)
-        packets += map(bytes, encoder.encode(_to_av(frame, index)))
+        packets += map(bytes, encoder.encode(to_picture(frame, index)))
     if encoder is None:
         raise UsageError(f"no frames to encode with {name}")
-    return packets + [bytes(packet) for packet in encoder.encode(None)]
+    packets += map(bytes, encoder.encode(None))
+    return [peer.trim(packet) for packet in packets]
 
 
 def decode_with_peer(name: str, packets: Iterable[bytes]) -> list[Frame]:
@@ -126,18 +150,14 @@ def decode_with_peer(name: str, packets: Iterable[bytes]) -> list[Frame]:
     decoder = _create_context(find_peer_codec(name).decoder, "r")
     pictures = [picture for packet in packets for picture in decoder.decode(av.Packet(packet))]
     pictures += decoder.decode(None)
-    return [_from_av(picture, index) for index, picture in enumerate(pictures)]
-
-
-def count_peer_bytes(name: str, packets: Iterable[bytes]) -> int:
-    """Bytes of coded video in the packets: without x264's SEI and AV1's temporal delimiters."""
-    return sum(map(find_peer_codec(name).count_bytes, packets))
+    return [from_picture(picture, index) for index, picture in enumerate(pictures)]
 
 
 def _open_encoder(peer: PeerCodec, frame: Frame, frame_rate: Fraction, crf: int) -> VideoCodecContext:
     height, width = frame.y.shape
     if height % 2 or width % 2:
         raise UsageError(f"{peer.encoder} takes even sizes only, not {width}x{height}; crop the video first")
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on stderr otherwise
     encoder = _create_context(peer.encoder, "w")
     encoder.width, encoder.height = width, height
     encoder.pix_fmt = "yuv420p"
@@ -152,17 +172,3 @@ def _create_context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     assert isinstance(context, VideoCodecContext)
     context.thread_count = 1
     return context
-
-
-def _to_av(frame: Frame, pts: int) -> av.VideoFrame:
-    height, width = frame.y.shape
-    picture = av.VideoFrame(width, height, "yuv420p")
-    for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
-        view_plane(plane)[:] = samples
-    picture.pts = pts
-    return picture
-
-
-def _from_av(picture: av.VideoFrame, pts: int) -> Frame:
-    y, u, v = (view_plane(plane).copy() for plane in picture.planes)
-    return Frame(y, u, v, pts)

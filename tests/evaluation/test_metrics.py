@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,22 +16,25 @@ import torch
 from imfcodec.errors import UsageError
 from imfcodec.evaluation.metrics import (
     METRIC_NAMES,
-    PSNR_CAP,
     ComparisonReport,
     FrameMetrics,
     compare_files,
     compare_frame_streams,
     compare_frames,
-    psnr,
 )
+from imfcodec.evaluation.quality import PSNR_CAP, XPSNR_MIN_SAMPLES, XpsnrMeter, psnr, ssim_8x8
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.frames import Frame
+from imfcodec.video import filters
+from imfcodec.video.filters import PairFilter
 from imfcodec.video.peercodecs import decode_with_peer, encode_with_peer
-from imfcodec.video.planes import view_plane
+from imfcodec.video.planes import to_picture
 from imfcodec.video.reader import RawSpec
-from imfcodec.video.writer import open_writer
+from imfcodec.video.writer import open_writer, rgb_pixels
 
 RATE = Fraction(25)
+FACES = talking_face_format(192, 176, RATE)
+DISTORTIONS = ("noise", "blur", "x264 at crf 22", "x264 at crf 36")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,14 +48,34 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def faces():
-    """Eight frames of 192x176, large enough for MS-SSIM."""
-    return list(talking_face(talking_face_format(192, 176, RATE), 8))
+    """Six frames of 192x176, large enough for MS-SSIM."""
+    return list(talking_face(FACES, 6))
 
 
 @pytest.fixture(scope="module")
-def coded_faces(faces):
-    """The same through x264 at two qualities."""
-    return {crf: decode_with_peer("x264", encode_with_peer("x264", faces, RATE, crf)) for crf in (22, 36)}
+def distorted_faces(faces):
+    """The same, made worse in several ways."""
+    random = np.random.default_rng(0)
+    coded = {crf: decode_with_peer("x264", encode_with_peer("x264", faces, RATE, crf)) for crf in (22, 36)}
+    return {
+        "noise": [change_planes(frame, lambda plane: add_noise(plane, random)) for frame in faces],
+        "blur": [change_planes(frame, lambda plane: cv2.GaussianBlur(plane, (0, 0), 1.5)) for frame in faces],
+        **{f"x264 at crf {crf}": frames for crf, frames in coded.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def reports(faces, distorted_faces):
+    """Figures of each distortion."""
+    return {name: compare_frame_streams(faces, frames, FACES) for name, frames in distorted_faces.items()}
+
+
+def change_planes(frame, change):
+    return replace(frame, y=change(frame.y), u=change(frame.u), v=change(frame.v))
+
+
+def add_noise(plane, random):
+    return np.clip(plane + random.normal(0, 8, plane.shape).round(), 0, 255).astype(np.uint8)
 
 
 def flat_frame(value, side=32):
@@ -66,34 +91,10 @@ def write_y4m(path, frames):
     return path
 
 
-def ffmpeg_metadata(name, reference, distorted):
-    """Per-frame results of FFmpeg's `psnr` or `ssim` filter, as it writes them into frame metadata."""
-    height, width = reference[0].y.shape
-    graph = av.filter.Graph()
-    filter_ = graph.add(name)
-    sources = []
-    for pad in range(2):
-        source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("yuv420p"), time_base=1 / RATE)
-        source.link_to(filter_, 0, pad)
-        sources.append(source)
-    sink = graph.add("buffersink")
-    filter_.link_to(sink)
-    graph.configure()
-    results = []
-    for index, pair in enumerate(zip(distorted, reference, strict=True)):
-        for source, frame in zip(sources, pair, strict=True):
-            source.push(to_picture(frame, index))
-        results.append(dict(sink.pull().metadata))
-    return results
-
-
-def to_picture(frame, pts):
-    height, width = frame.y.shape
-    picture = av.VideoFrame(width, height, "yuv420p")
-    for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
-        view_plane(plane)[:] = samples
-    picture.pts, picture.time_base = pts, 1 / RATE
-    return picture
+def by_ffmpeg(name, reference, distorted):
+    """What FFmpeg's filter of that name says of each frame."""
+    pair_filter = PairFilter(name, FACES)
+    return [pair_filter.compare(*pair) for pair in zip(reference, distorted, strict=True)]
 
 
 def test_psnr_of_a_known_error():
@@ -128,37 +129,131 @@ def test_ms_ssim_needs_more_than_160_samples(side, expected):
     assert (compare_frames(frame, frame).ms_ssim_y is not None) == expected
 
 
-@pytest.mark.parametrize("crf", [22, 36])
-def test_psnr_agrees_with_ffmpeg(faces, coded_faces, crf):
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_psnr_agrees_with_ffmpeg(faces, distorted_faces, reports, distortion):
     """Frame by frame and plane by plane."""
-    report = compare_frame_streams(faces, coded_faces[crf])
-    for ours, theirs in zip(report.frames, ffmpeg_metadata("psnr", faces, coded_faces[crf]), strict=True):
+    for ours, theirs in zip(
+        reports[distortion].frames, by_ffmpeg("psnr", faces, distorted_faces[distortion]), strict=True
+    ):
         for plane in "yuv":
-            assert getattr(ours, f"psnr_{plane}") == pytest.approx(float(theirs[f"lavfi.psnr.psnr.{plane}"]), abs=0.05)
+            assert getattr(ours, f"psnr_{plane}") == pytest.approx(float(theirs[f"psnr.{plane}"]), abs=0.05)
 
 
-@pytest.mark.parametrize(("crf", "tolerance"), [(22, 0.004), (36, 0.02)])
-def test_ssim_is_near_ffmpegs(faces, coded_faces, crf, tolerance):
-    """The definitions differ (see the module): near at high quality, and never far."""
-    report = compare_frame_streams(faces, coded_faces[crf])
-    theirs = [float(frame["lavfi.ssim.Y"]) for frame in ffmpeg_metadata("ssim", faces, coded_faces[crf])]
-    assert [frame.ssim_y for frame in report.frames] == pytest.approx(theirs, abs=tolerance)
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_ssim_8x8_agrees_with_ffmpeg(faces, distorted_faces, reports, distortion):
+    """Frame by frame."""
+    theirs = [float(found["Y"]) for found in by_ffmpeg("ssim", faces, distorted_faces[distortion])]
+    assert [frame.ssim_y_8x8 for frame in reports[distortion].frames] == pytest.approx(theirs, abs=0.002)
+
+
+def test_ssim_8x8_leaves_out_what_ffmpeg_leaves_out():
+    """Sides that are no multiple of 4 end at one."""
+    random = np.random.default_rng(0)
+    first, second = (
+        Frame(*(random.integers(0, 256, s, np.uint8) for s in ((39, 61), (20, 31), (20, 31))), 0) for _ in "ab"
+    )
+    theirs = PairFilter("ssim", talking_face_format(61, 39, RATE)).compare(first, second)
+    assert ssim_8x8(first.y, second.y) == pytest.approx(float(theirs["Y"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(("distortion", "tolerance"), [("x264 at crf 22", 0.004), ("x264 at crf 36", 0.02)])
+def test_gaussian_ssim_is_near_ffmpegs(faces, distorted_faces, reports, distortion, tolerance):
+    """The definitions differ (see `quality`): near at high quality, and never far."""
+    theirs = [float(found["Y"]) for found in by_ffmpeg("ssim", faces, distorted_faces[distortion])]
+    assert [frame.ssim_y for frame in reports[distortion].frames] == pytest.approx(theirs, abs=tolerance)
+
+
+def test_rgb_psnr_is_of_the_mean_error_of_three_channels(faces, distorted_faces):
+    """Also by FFmpeg's filter, which is shown each channel as luma."""
+    pair = faces[0], distorted_faces["x264 at crf 36"][0]
+    channels = zip(*(np.moveaxis(rgb_pixels(frame, FACES), 2, 0) for frame in pair), strict=True)
+    errors = [
+        float(PairFilter("psnr", FACES).compare(*(replace(faces[0], y=plane) for plane in planes))["mse.y"])
+        for planes in channels
+    ]
+    assert compare_frames(*pair, FACES).psnr_rgb == pytest.approx(10 * np.log10(255**2 / np.mean(errors)), abs=0.05)
+
+
+def test_rgb_psnr_goes_by_the_colour_of_the_video(faces, distorted_faces):
+    """In full range the same samples lie closer together than in limited range."""
+    pair = faces[0], distorted_faces["noise"][0]
+    full = replace(FACES, colour=replace(FACES.colour, full_range=True))
+    assert compare_frames(*pair, full).psnr_rgb > compare_frames(*pair, FACES).psnr_rgb + 0.5
+
+
+def test_xpsnr_is_what_ffmpeg_writes_into_its_file(tmp_path, faces, distorted_faces):
+    """The reference comes first: the weights are those of its blocks."""
+    distorted = distorted_faces["x264 at crf 36"]
+    graph = av.filter.Graph()
+    sources = [graph.add_buffer(width=192, height=176, format="yuv420p", time_base=1 / RATE) for _ in range(2)]
+    xpsnr, sink = graph.add("xpsnr", f"stats_file={tmp_path / 'stats'}"), graph.add("buffersink")
+    for pad, source in enumerate(sources):
+        source.link_to(xpsnr, 0, pad)
+    xpsnr.link_to(sink)
+    graph.configure()
+    for index, pair in enumerate(zip(faces, distorted, strict=True)):
+        for source, frame in zip(sources, pair, strict=True):
+            source.push(to_picture(frame, index))
+        sink.pull()
+    del graph, sources, source, xpsnr, sink  # closes the file
+    theirs = [float(figure) for figure in re.findall(r"XPSNR y: ([\d.]+)  ", (tmp_path / "stats").read_text())]
+    meter = XpsnrMeter(FACES)
+    ours = [meter.measure(*pair) for pair in zip(faces, distorted, strict=True)]
+    assert ours == pytest.approx(theirs, abs=0.001)
+
+
+def test_xpsnr_goes_by_the_frame_rate(faces, distorted_faces):
+    """Above 32 frames per second movement is steady speed no more."""
+    slow, fast = (XpsnrMeter(replace(FACES, frame_rate=Fraction(rate))) for rate in (25, 50))
+    pairs = list(zip(faces, distorted_faces["blur"], strict=True))
+    assert [slow.measure(*pair) for pair in pairs] != [fast.measure(*pair) for pair in pairs]
+    assert XpsnrMeter(FACES).measure(faces[0], faces[0]) == PSNR_CAP
+
+
+def test_xpsnr_is_none_where_it_cannot_be_measured(monkeypatch, faces):
+    """FFmpeg divides by zero for tiny pictures, and older ones lack the filter."""
+    tiny = flat_frame(100, side=44)
+    assert 44 * 44 < XPSNR_MIN_SAMPLES <= 45 * 45
+    assert XpsnrMeter(talking_face_format(44, 44, RATE)).measure(tiny, tiny) is None
+    smallest = flat_frame(100, side=46)
+    assert XpsnrMeter(talking_face_format(46, 46, RATE)).measure(smallest, smallest) == PSNR_CAP
+    monkeypatch.setattr(filters.av.filter, "filters_available", {"psnr"})
+    assert XpsnrMeter(FACES).measure(faces[0], faces[0]) is None
+    with pytest.raises(UsageError, match="no filter 'xpsnr'"):
+        PairFilter("xpsnr", FACES)
+
+
+def test_slow_metrics_are_measured_when_asked_for(faces, distorted_faces, reports):
+    """And the first frame has none before it to be consistent with."""
+    quick = reports["x264 at crf 36"]
+    slow = compare_frame_streams(faces, distorted_faces["x264 at crf 36"], FACES, all_metrics=True)
+    names = {"xpsnr_y", "warping_error", "reference_warping_error"}
+    assert set(slow.mean.measured()) - set(quick.mean.measured()) == names
+    assert set(slow.frames[1].measured()) - set(slow.frames[0].measured()) == names - {"xpsnr_y"}
+    assert slow.mean.psnr_rgb == quick.mean.psnr_rgb and slow.mean.lpips is None
 
 
 def test_mean_and_5th_percentile():
-    """Reductions over frames, per metric; a metric that is not defined stays so."""
-    values = np.arange(21.0)
-    report = ComparisonReport(tuple(FrameMetrics(v, 2 * v, 3 * v, 4 * v, v / 100, None) for v in values))
-    assert report.mean == FrameMetrics(10, 20, 30, 40, pytest.approx(0.1), None)
-    assert report.percentile_5 == FrameMetrics(1, 2, 3, 4, pytest.approx(0.01), None)
-
-
-def test_files_are_compared_like_frames(tmp_path, faces, coded_faces):
-    """Through Y4M nothing is lost."""
-    reference, distorted = (
-        write_y4m(tmp_path / name, frames) for name, frames in (("a.y4m", faces), ("b.y4m", coded_faces[36]))
+    """Over the frames that have the metric; the worst are the highest where lower is better."""
+    frames = [
+        FrameMetrics(*v * np.arange(1, 8), lpips=v / 100, warping_error=None if v == 0 else v) for v in np.arange(21.0)
+    ]
+    report = ComparisonReport(tuple(frames))
+    assert report.mean == FrameMetrics(
+        10, 20, 30, 40, 50, 60, 70, lpips=pytest.approx(0.1), warping_error=pytest.approx(10.5)
     )
-    assert compare_files(reference, distorted) == compare_frame_streams(faces, coded_faces[36])
+    assert report.percentile_5 == FrameMetrics(
+        1, 2, 3, 4, 5, 6, 7, lpips=pytest.approx(0.19), warping_error=pytest.approx(19.05)
+    )
+
+
+def test_files_are_compared_like_frames(tmp_path, faces, distorted_faces):
+    """Through Y4M nothing is lost but the description of colour."""
+    reference, distorted = (
+        write_y4m(tmp_path / name, frames)
+        for name, frames in (("a.y4m", faces), ("b.y4m", distorted_faces["x264 at crf 36"]))
+    )
+    assert compare_files(reference, distorted) == compare_frame_streams(faces, distorted_faces["x264 at crf 36"])
 
 
 @pytest.mark.parametrize(("reference_count", "distorted_count", "shorter"), [(3, 2, "distorted"), (2, 3, "reference")])
@@ -179,9 +274,9 @@ def test_different_sizes_are_refused(tmp_path, faces):
 
 
 def test_headerless_video_is_compared_with_any_other(tmp_path, faces):
-    write_y4m(tmp_path / "a.y4m", faces)
+    write_y4m(tmp_path / "a.y4m", faces[:2])
     height, width = faces[0].y.shape
-    (tmp_path / "b.yuv").write_bytes(b"".join(plane.tobytes() for f in faces for plane in (f.y, f.u, f.v)))
+    (tmp_path / "b.yuv").write_bytes(b"".join(plane.tobytes() for f in faces[:2] for plane in (f.y, f.u, f.v)))
     raw = RawSpec(width, height, Fraction(25))
     for first, second in (("a.y4m", "b.yuv"), ("b.yuv", "a.y4m")):
         assert compare_files(tmp_path / first, tmp_path / second, raw=raw).mean.psnr_y == 100
@@ -195,10 +290,14 @@ def test_nothing_to_compare_is_refused():
 
 def test_json_and_csv_hold_every_frame():
     """Both formats are read back and compared."""
-    frames = (FrameMetrics(30.5, 40.25, 41.0, 33.0, 0.75, None), FrameMetrics(31.5, 40.25, 41.0, 33.75, 0.5, 0.25))
+    frames = (
+        FrameMetrics(30.5, 40.25, 41.0, 33.0, 29.5, 0.75, 0.7, lpips=0.125),
+        FrameMetrics(31.5, 40.25, 41.0, 33.75, 29.5, 0.5, 0.7, 0.25, lpips=0.25),
+    )
     report = ComparisonReport(frames)
     loaded = json.loads(report.to_json())
     assert loaded["frame_count"] == 2 and loaded["mean"]["psnr_y"] == 31
+    assert loaded["percentile_5"]["lpips"] == pytest.approx(0.24375) and loaded["mean"]["xpsnr_y"] is None
     assert [FrameMetrics(**frame) for frame in loaded["frames"]] == list(frames)
     rows = list(csv.DictReader(io.StringIO(report.to_csv())))
     assert list(rows[0]) == ["frame", *METRIC_NAMES]

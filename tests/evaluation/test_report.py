@@ -1,6 +1,7 @@
-"""Result tables, BD-rate, interpolation and the summary, on curves whose answers are known."""
+"""Result tables, BD-rate, envelopes and interpolation, on curves whose answers are known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,12 @@ from imfcodec.evaluation.report import (
     RatePoint,
     ResultTable,
     bd_rate,
+    envelope,
     group_curves,
     nearest_in_rate,
     quality_at,
     read_table,
     rises_with_rate,
-    summarise,
     write_table,
 )
 
@@ -61,6 +62,24 @@ def test_table_is_read_back(tmp_path):
     assert lines[0] == "# first 250 frames"
     assert lines[2].split("\t")[:8] == ["clip", "codec", "setting", "model", "frames", "seconds", "bytes", "kbps"]
     assert [path.name for path in tmp_path.iterdir()] == ["rd.tsv"]
+
+
+def test_what_was_not_measured_is_an_empty_field(tmp_path):
+    """None comes back as None, a number as a number."""
+    table = ResultTable(points=(replace(point(), lpips=0.125, psnr_y_p5=27.5),))
+    write_table(tmp_path / "rd.tsv", table)
+    assert read_table(tmp_path / "rd.tsv") == table
+    head, row = (line.split("\t") for line in (tmp_path / "rd.tsv").read_text().splitlines())
+    fields = dict(zip(head, row, strict=True))
+    assert (fields["lpips"], fields["xpsnr_y"], fields["psnr_y_p5"]) == ("0.12500", "", "27.500")
+
+
+def test_tables_of_before_are_read():
+    """The results of version 0.1 have 14 columns; what they lack is None."""
+    table = read_table(Path(__file__).parents[2] / "benchmarks" / "results" / "v0.1" / "rd_talk.tsv")
+    assert len(table.points) == 315 and table.comments[0] == "first 250 frames of each clip"
+    assert {(p.lpips, p.psnr_y_p5) for p in table.points} == {(None, None)}
+    assert all(isinstance(p.bytes, int) and isinstance(p.kbps, float) for p in table.points)
 
 
 def test_missing_table_is_empty(tmp_path):
@@ -151,20 +170,39 @@ def test_nearest_rate_is_nearest_as_a_ratio(kbps, nearest):
     assert nearest_in_rate(X264, kbps).kbps == nearest
 
 
-def test_summary_states_what_the_points_say():
-    """Shares of clips, BD-rate with overlap, gain over the key frame, nearest pairs."""
-    own = curve([4, 8, 16], [28, 31, 34], codec=CODEC, model="0123abcd")
-    copies = [replace(p, codec=COPY_KEY_FRAME, psnr_y=20.0, kbps=1.0 + i) for i, p in enumerate(own)]
-    elsewhere = curve([40, 80], [28, 31], clip="b.mp4")
-    text = summarise([*X264, *elsewhere, *own, *copies])
-    assert "31.00 / 0.810" in text and "28.00 / 0.780 (1 of 2)" in text
-    assert "| imfcodec 0123abcd | -50.0 % (1 of 1 clips, overlap 28 to 34 on average)" in text
-    assert "| a.mp4 | 4.00 to 16.00 | 28.00 to 34.00 | +8.00 to +14.00 | yes |" in text
-    assert "s1: 8.00 kbps, 31.00 dB, 0.810 | s0: 8.00 kbps, 28.00 dB, 0.780 | +3.00 | +0.030 |" in text
+@pytest.mark.parametrize("metric", ["lpips", "ms_ssim_y"])
+def test_quality_that_was_not_measured_has_no_value(metric):
+    """Neither a guess nor a crash."""
+    assert quality_at(X264, 16, metric) is None
+    assert bd_rate(X264, X264, metric).percent is None
 
 
-def test_summary_of_peers_alone():
-    """Half a sweep can be summarised; codecs that share no quality say so."""
-    text = summarise([*X264, *curve([1, 2], [20, 22], codec="x265")])
-    assert "| x265 | no overlap | no overlap |" in text and "clip by clip" not in text
-    assert "BD-rate" not in summarise(curve([1, 2], [20, 22], codec="x265")) + summarise(X264)
+def test_bd_rate_where_lower_is_better():
+    """The same LPIPS at half the rate; the overlap is in LPIPS."""
+    anchor = [replace(p, lpips=0.5 - p.psnr_y / 100) for p in X264]
+    result = bd_rate(anchor, [replace(p, kbps=p.kbps / 2) for p in anchor], "lpips")
+    assert result.percent == pytest.approx(-50, abs=1e-6) and result.overlap == pytest.approx((0.16, 0.22))
+
+
+def test_envelope_is_the_best_version_at_each_rate():
+    """Small pictures win at low rates, whole ones above; a point below another version's curve is left out."""
+    whole = curve([8, 16, 32], [26, 31, 35], codec="x265")
+    half = curve([4, 9, 20], [25, 29, 30], codec="x265@1/2")
+    best = envelope([*whole, *half, *X264])
+    assert {(p.codec, p.clip) for p in best} == {("x265 (envelope)", "a.mp4")}
+    found = sorted((p.kbps, p.psnr_y, p.setting) for p in best)
+    assert found == [(4, 25, "s0 @1/2"), (9, 29, "s1 @1/2"), (16, 31, "s1"), (32, 35, "s2")]
+
+
+def test_envelope_goes_by_its_metric_and_keeps_clips_apart():
+    """What is best in PSNR need not be in LPIPS; points without the metric do not take part."""
+    whole = [replace(p, lpips=0.1) for p in curve([8, 16], [26, 31], codec="x265")]
+    half = [replace(p, lpips=0.3) for p in curve([8, 16], [28, 33], codec="x265@1/2")]
+    other = curve([8], [20], codec="x265", clip="b.mp4")
+    assert [p.setting for p in envelope([*whole, *half, *other])] == ["s0 @1/2", "s1 @1/2", "s0"]
+    assert [(p.setting, p.lpips) for p in envelope([*whole, *half, *other], "lpips")] == [("s0", 0.1)]
+
+
+def test_codecs_of_one_size_have_no_envelope():
+    """There is nothing to choose from."""
+    assert envelope([*X264, *curve([4, 8], [25, 26], codec=CODEC, model="aa")]) == []

@@ -1,6 +1,7 @@
 """Sweeps: rows from real files, resuming, failures, and what our codec's rows are made of."""
 
 import multiprocessing.dummy
+import pickle
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,28 +10,32 @@ import numpy as np
 import pytest
 
 import imfcodec
-from imfcodec.api import EncodeStats
-from imfcodec.errors import ImfError, UsageError
+from imfcodec.errors import UsageError
 from imfcodec.evaluation import sweep
-from imfcodec.evaluation.report import COPY_KEY_FRAME, ResultTable, read_table, write_table
-from imfcodec.evaluation.sweep import (
-    PEER_CRFS,
-    SweepTask,
-    cut_clip,
-    describe_environment,
-    find_clips,
-    plan_own,
-    plan_peers,
-    run_sweep,
-    run_task,
-)
+from imfcodec.evaluation.codecs import Codec, Downscaled, GeneralCodec
+from imfcodec.evaluation.environment import describe_environment
+from imfcodec.evaluation.report import CODEC, COPY_KEY_FRAME, ResultTable, read_table, write_table
+from imfcodec.evaluation.sweep import SweepTask, cut_clip, find_clips, frame_file, plan_sweep, run_sweep, run_task
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
-from imfcodec.video.peercodecs import PEER_CODECS
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
 
 RATE = Fraction(25)
 FRAMES = 10
+X264 = GeneralCodec("x264")
+
+
+class Darkener(Codec):
+    """Stands in for our codec: a 1000-byte packet, frames that come back darker by their index."""
+
+    name, levels, model = CODEC, (50,), "0123abcd"
+
+    def encode(self, frames, video, level):
+        self.frames = frames
+        return [bytes(1000)]
+
+    def decode(self, packets, video):
+        return [replace(frame, y=frame.y - np.uint8(index)) for index, frame in enumerate(self.frames)]
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +51,16 @@ def clips(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def threads_instead_of_processes(monkeypatch):
+    """Threads start at once."""
+    monkeypatch.setattr(sweep, "get_context", lambda method: multiprocessing.dummy)
+    monkeypatch.setattr(sweep, "_prepare_worker", lambda: None)
+
+
 def read_frames(path):
     with open_clip(path, audio=False) as clip:
         return list(clip.frames())
-
-
-@pytest.fixture
-def fake_codec(monkeypatch):
-    """Stands in for the codec: 1000-byte streams, frames that come back darker by their index."""
-
-    def encode(source, target, **options):
-        assert options == {"quality": 50, "audio": "none", "device": "cpu", "threads": 1}
-        target.write_bytes(bytes(1000))
-        encode.source = source
-        return EncodeStats(6, 0.24, 1000, {"keys": 600, "tokens": 300, "audio": 0, "container": 100}, 2.0)
-
-    def decode(stream, target):
-        assert stream.stat().st_size == 1000
-        frames = read_frames(encode.source)
-        with open_writer(target, talking_face_format(64, 64, RATE)) as writer:
-            for index, frame in enumerate(frames):
-                writer.write(replace(frame, y=frame.y - np.uint8(index)))
-
-    monkeypatch.setattr(sweep.api, "encode", encode)
-    monkeypatch.setattr(sweep, "decode_in_fresh_process", decode)
 
 
 def test_clips_are_found_by_suffix(clips, tmp_path):
@@ -92,37 +83,37 @@ def test_cut_clip_keeps_the_first_frames_exactly(clips, tmp_path):
         )
 
 
-def test_plans_cover_clips_and_settings(clips, monkeypatch):
-    """Peers at their crf values, ours at the qualities asked for, under the model's id."""
-    found = find_clips(clips)
-    tasks = plan_peers(found, ["x264", "x265"], 5)
-    assert len(tasks) == 2 * (len(PEER_CRFS["x264"]) + len(PEER_CRFS["x265"]))
-    models = [{"model_id": "ff" * 8, "default": False}, {"model_id": "0123456789abcdef", "default": True}]
-    monkeypatch.setattr(sweep.api, "list_models", lambda: models)
-    keys = [task.key for task in plan_own(found, [10, 90], 5)]
-    assert keys[:2] == [("a.mkv", "imfcodec", "q10", "01234567"), ("a.mkv", "imfcodec", "q90", "01234567")]
+def test_plan_covers_clips_codecs_and_levels(clips):
+    """In this order; the keys are those of the rows."""
+    half = Downscaled(GeneralCodec("x265"), 2)
+    tasks = plan_sweep(find_clips(clips), [X264, half], 5)
+    assert len(tasks) == 2 * (len(X264.levels) + len(half.levels))
+    assert tasks[0].key == ("a.mkv", "x264", "crf51", "-") and tasks[5].key == ("a.mkv", "x265@1/2", "crf51", "-")
 
 
-def test_every_peer_has_five_crfs_within_its_range():
-    """The sweep's constants fit the codecs'."""
-    assert PEER_CRFS.keys() == PEER_CODECS.keys()
-    for name, crfs in PEER_CRFS.items():
-        assert len(set(crfs)) == 5 and all(0 <= crf <= PEER_CODECS[name].max_crf for crf in crfs)
+def test_tasks_travel_between_processes(clips):
+    """Workers get them pickled."""
+    for task in plan_sweep(find_clips(clips), [X264, Downscaled(X264, 4)], 5):
+        assert pickle.loads(pickle.dumps(task)).key == task.key
 
 
 def test_row_of_a_peer(clips):
     """Frames, seconds and rate follow from the clip and the bytes."""
-    [row] = run_task(SweepTask(clips / "a.mkv", "x264", 36, 6))
+    result = run_task(SweepTask(clips / "a.mkv", X264, 36, 6))
+    [row] = result.points
     assert (row.clip, row.codec, row.setting, row.model, row.frames) == ("a.mkv", "x264", "crf36", "-", 6)
     assert row.seconds == pytest.approx(0.24) and row.kbps == pytest.approx(row.bytes * 8 / 240)
     assert 20 < row.psnr_y < 60 and 0.5 < row.ssim_y < 1
+    assert row.psnr_y_p5 == result.report.percentile_5.psnr_y < row.psnr_y == result.report.mean.psnr_y
+    assert row.psnr_rgb and row.ssim_y_8x8 and row.xpsnr_y is row.warping_error is row.ms_ssim_y is None
 
 
-@pytest.mark.usefixtures("fake_codec")
-def test_rows_of_our_codec(clips):
+def test_rows_of_our_codec(clips, monkeypatch):
     """Whole-file bytes for the codec; key frame bytes and the repeated first frame for the baseline."""
-    own, copy = run_task(SweepTask(clips / "a.mkv", "imfcodec", 50, 6, "0123abcd"))
-    assert (own.codec, own.setting, own.model, own.bytes, own.encode_fps) == ("imfcodec", "q50", "0123abcd", 1000, 3.0)
+    summary = type("Summary", (), {"bytes_by_kind": {"keys": 600}})
+    monkeypatch.setattr(sweep.api, "probe", lambda stream: summary if len(stream.read()) == 1000 else None)
+    own, copy = run_task(SweepTask(clips / "a.mkv", Darkener(), 50, 6)).points
+    assert (own.codec, own.setting, own.model, own.bytes) == ("imfcodec", "q50", "0123abcd", 1000)
     assert own.kbps == pytest.approx(8000 / 240)
     expected = [100.0, *(20 * np.log10(255 / error) for error in range(1, 6))]
     assert own.psnr_y == pytest.approx(np.mean(expected)) and own.psnr_u == 100
@@ -132,36 +123,39 @@ def test_rows_of_our_codec(clips):
     assert copy.psnr_y == pytest.approx(np.mean([100.0, *(10 * np.log10(255**2 / error) for error in errors)]))
 
 
-def test_failed_decode_is_an_error_with_its_message(tmp_path):
-    """The other process's last words are passed on."""
-    (tmp_path / "bad.imf").write_bytes(b"not a stream")
-    with pytest.raises(ImfError, match=r"decode failed with exit code [1-5]: imfcodec: "):
-        sweep.decode_in_fresh_process(tmp_path / "bad.imf", tmp_path / "out.y4m")
-
-
 def test_sweep_resumes_reports_and_goes_on_after_a_failure(clips, tmp_path):
     """Rows that stand are not made again; a broken clip costs its own rows only."""
     table_path = tmp_path / "rd.tsv"
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")
-    good = [SweepTask(clips / name, "x264", 40, 3) for name in ("a.mkv", "b.y4m")]
-    finished = [replace(point, encode_fps=12345.0) for point in run_task(good[0])]
+    good = [SweepTask(clips / name, X264, 40, 3) for name in ("a.mkv", "b.y4m")]
+    finished = [replace(point, encode_fps=12345.0) for point in run_task(good[0]).points]
     write_table(table_path, ResultTable(("first 3 frames of each clip", "made earlier"), tuple(finished)))
     lines = []
-    assert not run_sweep([*good, SweepTask(broken, "x264", 40, 3)], table_path, report=lines.append)
+    assert not run_sweep([*good, SweepTask(broken, X264, 40, 3)], table_path, report=lines.append)
     table = read_table(table_path)
     assert [(point.clip, point.encode_fps == 12345) for point in table.points] == [("a.mkv", True), ("b.y4m", False)]
     assert table.comments == ("first 3 frames of each clip", "made earlier", describe_environment())
     assert len(lines) == 2 and any("broken.mp4 x264 crf40 -: failed, " in line for line in lines)
 
 
-def test_redo_replaces_rows(clips, tmp_path, monkeypatch):
+def test_frames_are_written_beside_the_table(clips, tmp_path):
+    """One CSV file a task, a line a frame; names of downscaled codecs make no folders."""
+    codec = Downscaled(X264, 2)
+    assert run_sweep(
+        [SweepTask(clips / "a.mkv", codec, 40, 3)], tmp_path / "rd.tsv", frame_folder=tmp_path, report=lambda line: None
+    )
+    [row] = read_table(tmp_path / "rd.tsv").points
+    assert frame_file(row) == "a.mkv_x264@1-2_crf40.csv"
+    head, *lines = (tmp_path / frame_file(row)).read_text().splitlines()
+    assert head.startswith("frame,psnr_y,") and len(lines) == 3
+
+
+def test_redo_replaces_rows(clips, tmp_path):
     """Each row stands once, newly made; rows of other tasks stay."""
-    monkeypatch.setattr(sweep, "get_context", lambda method: multiprocessing.dummy)  # threads start at once
-    monkeypatch.setattr(sweep, "_prepare_worker", lambda: None)
-    task = SweepTask(clips / "a.mkv", "x264", 40, 3)
+    task = SweepTask(clips / "a.mkv", X264, 40, 3)
     path = tmp_path / "rd.tsv"
-    [row] = run_task(task)
+    [row] = run_task(task).points
     other = replace(row, clip="other.mp4")
     write_table(path, ResultTable(("first 3 frames of each clip",), (replace(row, bytes=1), other)))
     assert run_sweep([task], path, redo=True, report=lambda line: None)
@@ -173,22 +167,22 @@ def test_table_of_another_length_is_refused(clips, tmp_path):
     """Rows over 3 and over 5 frames do not belong side by side."""
     write_table(tmp_path / "rd.tsv", ResultTable(("first 3 frames of each clip",)))
     with pytest.raises(UsageError, match="first 3 frames of each clip, not first 5 frames"):
-        run_sweep([SweepTask(clips / "a.mkv", "x264", 40, 5)], tmp_path / "rd.tsv")
+        run_sweep([SweepTask(clips / "a.mkv", X264, 40, 5)], tmp_path / "rd.tsv")
 
 
 @pytest.mark.parametrize("limits", [(), (3, 4)])
 def test_tasks_need_one_frame_limit(clips, tmp_path, limits):
     """A table has one scope."""
-    tasks = [SweepTask(clips / "a.mkv", "x264", 40, limit) for limit in limits]
+    tasks = [SweepTask(clips / "a.mkv", X264, 40, limit) for limit in limits]
     with pytest.raises(UsageError, match="one frame limit"):
         run_sweep(tasks, tmp_path / "rd.tsv")
 
 
 def test_finished_sweep_does_nothing(clips, tmp_path):
     """The table stays as it is, to the byte."""
-    task = SweepTask(clips / "a.mkv", "x264", 40, 3)
+    task = SweepTask(clips / "a.mkv", X264, 40, 3)
     path = tmp_path / "rd.tsv"
-    write_table(path, ResultTable(("first 3 frames of each clip",), tuple(run_task(task))))
+    write_table(path, ResultTable(("first 3 frames of each clip",), run_task(task).points))
     before = path.read_bytes()
     assert run_sweep([task], path, report=pytest.fail)
     assert path.read_bytes() == before
