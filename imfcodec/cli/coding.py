@@ -1,0 +1,190 @@
+"""Commands that make, read and check streams: encode, decode, info, verify."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.options import (
+    as_source,
+    as_target,
+    dtype_option,
+    json_option,
+    model_options,
+    overwrite_option,
+    progress_option,
+    raw_options,
+    raw_spec,
+    reporter,
+    require_file,
+)
+from imfcodec.cli.printing import print_fields, print_table, write_text
+from imfcodec.errors import CorruptStreamError
+from imfcodec.files import check_target
+
+if TYPE_CHECKING:
+    from imfcodec.api import DecodeStats, EncodeStats
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@click.option(
+    "-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
+)
+@click.option(
+    "--structure",
+    type=click.Choice(["offline", "low-delay"]),
+    default="offline",
+    show_default=True,
+    help="offline looks ahead; low-delay sends each frame on its own.",
+)
+@click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by quality]")
+@click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
+@click.option(
+    "--audio",
+    default="copy",
+    show_default=True,
+    metavar="copy|opus:RATE|none",
+    help="What to do with sound, e.g. opus:12k.",
+)
+@model_options
+@raw_options
+@overwrite_option
+@click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
+@progress_option
+def encode(
+    source: str,
+    target: str,
+    quality: int,
+    structure: str,
+    golden_interval: int | None,
+    key_interval: int | None,
+    audio: str,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    size: str | None,
+    rate: str | None,
+    overwrite: bool,
+    stats: str | None,
+    progress: str,
+) -> None:
+    """Encode a video file, or Y4M from "-", into an .imf stream."""
+    if stats:
+        check_target(stats, overwrite=overwrite)
+    from imfcodec import api
+
+    with reporter(progress, "encode") as report:
+        result = api.encode(
+            as_source(source),
+            as_target(target),
+            quality=quality,
+            structure=structure,
+            golden_interval=golden_interval,
+            key_interval=key_interval,
+            audio=audio,
+            model=model,
+            device=device,
+            threads=threads,
+            raw=raw_spec(size, rate),
+            overwrite=overwrite,
+            progress=report,
+        )
+    click.echo(_encode_line(result), err=True)
+    if stats:
+        write_text(stats, json.dumps(result.to_dict(), indent=1))
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@model_options
+@dtype_option
+@click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@overwrite_option
+@progress_option
+def decode(
+    source: str,
+    target: str,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    dtype: str,
+    conceal: bool,
+    overwrite: bool,
+    progress: str,
+) -> int:
+    """Decode an .imf stream into .mp4, .mkv (FFV1), .y4m, a folder or %05d.png pattern, or Y4M to "-".
+
+    .mp4 is H.264, visually lossless; .mkv and .y4m hold exactly the decoded frames. Y4M and pictures hold no sound.
+    """
+    from imfcodec import api
+
+    with reporter(progress, "decode") as report:
+        result = api.decode(
+            as_source(source),
+            as_target(target),
+            model=model,
+            device=device,
+            threads=threads,
+            dtype=dtype,
+            conceal=conceal,
+            overwrite=overwrite,
+            progress=report,
+        )
+    click.echo(_decode_line(result), err=True)
+    return EXIT_CONCEALED if result.has_losses else 0
+
+
+@click.command()
+@click.argument("stream")
+@json_option
+@click.option("--packets", is_flag=True, help="List every packet.")
+def info(stream: str, as_json: bool, packets: bool) -> None:
+    """Show what an .imf stream holds, without a model."""
+    from imfcodec.api import probe
+    from imfcodec.reports import describe_packets, describe_stream
+
+    if packets:
+        require_file(stream)
+    report = describe_stream(probe(as_source(stream)))
+    rows = describe_packets(stream) if packets else []
+    if as_json:
+        click.echo(json.dumps({**report, "packet_list": rows} if packets else report, indent=1))
+    else:
+        print_fields(report)
+        print_table(rows)
+
+
+@click.command()
+@click.argument("stream")
+@click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
+@model_options
+@json_option
+def verify(stream: str, decode_fully: bool, model: str | None, device: str, threads: int | None, as_json: bool) -> None:
+    """Check structure and checksums of an .imf stream; exit code 3 if it is damaged."""
+    from imfcodec.api import decode_frames, probe
+
+    if decode_fully:
+        require_file(stream)
+    total = probe(as_source(stream)).total_frames
+    if decode_fully:
+        decoded = sum(1 for _ in decode_frames(stream, model=model, device=device, threads=threads))
+        if decoded != total:
+            raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
+    click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+
+
+def _encode_line(stats: "EncodeStats") -> str:
+    parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
+    return (
+        f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps"
+    )
+
+
+def _decode_line(stats: "DecodeStats") -> str:
+    losses = f", {stats.concealed_frames} concealed, {stats.lost_packets} packets lost" if stats.has_losses else ""
+    return f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.fps:.1f} fps{losses}"

@@ -1,0 +1,82 @@
+"""The command line: all commands in one group, and errors as one line with an exit code.
+
+A command parses options, calls the API and prints; it imports heavy modules when it runs.
+"""
+
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from imfcodec import __version__
+from imfcodec.cli.coding import decode, encode, info, verify
+from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from imfcodec.cli.installation import demo, doctor, models
+from imfcodec.cli.measuring import bench, compare, train
+from imfcodec.errors import ImfError, UsageError
+
+EXIT_CODES = """\b
+Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
+3 corrupt or unreadable input, 4 a limit exceeded, 5 model missing or different,
+6 decoded with concealed losses, 130 interrupted."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="imfcodec")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Neural video codec for a person talking on screen at a few kilobits per second.
+
+    Files named "-" are standard input and output: Y4M for frames, .imf for streams.
+    """
+
+
+for command in (encode, decode, info, verify, compare, bench, train, models, doctor, demo):
+    cli.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors become one line on stderr."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="imfcodec", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        click.echo(_usage_message(error), err=True)
+        return UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("imfcodec: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _explain(error)
+
+
+def main() -> None:
+    """Entry point of the `imfcodec` command: never returns."""
+    # A terminated run cleans up as an interrupted one does: no half-written file stays behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_TERMINATED))
+    # What libraries tell their developers is no message for a user; python -W shows it.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage_message(error: click.ClickException) -> str:
+    message = error.format_message()
+    if "\n" in message:  # the help page, given when there are no arguments
+        return message
+    context = getattr(error, "ctx", None)
+    return f"imfcodec: {message} See '{context.command_path if context else 'imfcodec'} --help'."
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line and return its exit code."""
+    if isinstance(error, ImfError | OSError):
+        message = str(error)
+    else:
+        message = f"internal error, {type(error).__name__}: {error} (imfcodec --debug ... shows where)"
+    click.echo(f"imfcodec: {' '.join(message.split())}", err=True)
+    return error.exit_code if isinstance(error, ImfError) else EXIT_FAILURE

@@ -1,0 +1,52 @@
+"""Commands about what is installed: models, doctor, demo."""
+
+import json
+from pathlib import Path
+
+import click
+
+from imfcodec.cli.options import json_option, overwrite_option, progress_option, reporter
+from imfcodec.cli.printing import print_fields, print_table
+from imfcodec.errors import ModelError
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models that come with the package."""
+    from imfcodec.api import list_models
+
+    rows = list_models()
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        print_table(rows)
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this installation: versions, device, FFmpeg codecs, weights (exit code 5 if they are not in order)."""
+    from imfcodec.reports import diagnose
+
+    report = diagnose()
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        print_fields(report)
+    if report["problem"]:
+        raise ModelError(report["problem"])
+
+
+@click.command()
+@click.argument("folder", default="demo")
+@click.option("-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True)
+@overwrite_option
+@progress_option
+def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
+    """Draw a talking face with sound, encode, decode and measure it; the files go to FOLDER."""
+    from imfcodec.evaluation.demo import run_demo
+
+    with reporter(progress, "demo") as report:
+        result = run_demo(Path(folder), quality=quality, overwrite=overwrite, progress=report)
+    print_fields(result)

@@ -1,0 +1,107 @@
+"""Options that several commands share, and what their values mean."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from imfcodec.errors import UsageError
+from imfcodec.progress import ProgressReporter
+
+if TYPE_CHECKING:
+    from imfcodec.video.reader import RawSpec
+
+Command = Callable[..., Any]
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several click options as one decorator, shown in the order given."""
+
+    def apply(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "lines", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="How to show progress on stderr; auto is a bar on a terminal, else lines.",
+)
+raw_options = options(
+    click.option("--size", metavar="WxH", help="Frame size of headerless .yuv input (8-bit 4:2:0)."),
+    click.option("--rate", metavar="R", help="Frame rate of headerless .yuv input, e.g. 25 or 30000/1001."),
+)
+model_options = options(
+    click.option(
+        "--model", metavar="NAME|PATH", help="Model to use. [default: encode: the best one; decode: by stream]"
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]"),
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of the networks.",
+)
+
+
+def as_source(name: str) -> str | BinaryIO:
+    return sys.stdin.buffer if name == "-" else name
+
+
+def as_target(name: str) -> str | BinaryIO:
+    return sys.stdout.buffer if name == "-" else name
+
+
+def require_file(name: str) -> None:
+    if name == "-":
+        raise UsageError("this reads the stream twice; give a file, not -")
+
+
+def require_extra(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"this needs more packages; install them with: pip install 'imfcodec[{extra}]'")
+
+
+def raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":
+    if size is None and rate is None:
+        return None
+    if size is None or rate is None:
+        raise UsageError("headerless .yuv input needs both --size WxH and --rate R")
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size)
+    if not match:
+        raise UsageError(f"--size {size} is not WIDTHxHEIGHT, e.g. 352x288")
+    try:
+        frame_rate = Fraction(rate)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"--rate {rate} is not a number or fraction, e.g. 25 or 30000/1001") from None
+    if frame_rate <= 0:
+        raise UsageError(f"--rate {rate} must be above 0")
+    from imfcodec.video.reader import RawSpec
+
+    return RawSpec(int(match[1]), int(match[2]), frame_rate)
+
+
+@contextmanager
+def reporter(style: str, verb: str) -> Iterator[ProgressReporter]:
+    if style == "auto":
+        style = "bar" if sys.stderr.isatty() else "lines"
+    reporter = ProgressReporter(style, verb, sys.stderr)
+    try:
+        yield reporter
+    finally:
+        reporter.close()

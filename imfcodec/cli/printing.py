@@ -1,0 +1,40 @@
+"""Reports as lines and tables on standard output, and as files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from imfcodec.files import write_beside
+
+
+def write_text(path: str, text: str) -> None:
+    with write_beside(path) as file:
+        file.write(text.rstrip("\n").encode() + b"\n")
+
+
+def print_fields(report: dict[str, Any]) -> None:
+    width = max(map(len, report), default=0)
+    for name, value in report.items():
+        click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    cells = [[name.replace("_", " ") for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        click.echo("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
+    return str(value)
