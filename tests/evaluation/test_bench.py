@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imfcodec import api, cli
+from imfcodec.cli import measuring
 from imfcodec.errors import UsageError
 from imfcodec.evaluation import bench, codecs, sweep
 from imfcodec.evaluation.bench import BenchOptions, group_clips, run_bench
@@ -170,7 +171,7 @@ def test_json_and_csv_hold_every_column(tmp_path):
 def test_command_passes_its_options_on(tmp_path, monkeypatch):
     """Exit code 1 where something could not be coded."""
     calls = []
-    monkeypatch.setattr(cli, "_require_extra", lambda module, extra: None)
+    monkeypatch.setattr(measuring, "require_extra", lambda module, extra: None)
     monkeypatch.setattr(bench, "run_bench", lambda *arguments: calls.append(arguments) or len(calls) == 1)
     words = ["bench", "a", "b.mp4", "--out", str(tmp_path), "--codecs", "imfcodec, x264", "--qualities", "5,70"]
     assert cli.run([*words, "--frames", "9", "--jobs", "2", "--title", "T", "--lpips", "net.pth"]) == 0
@@ -183,6 +184,6 @@ def test_command_passes_its_options_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["5,high", "101", "5,,6", "-1"])
 def test_command_refuses_qualities_that_are_none(text, capsys, monkeypatch):
     """One line, exit code 2."""
-    monkeypatch.setattr(cli, "_require_extra", lambda module, extra: None)
+    monkeypatch.setattr(measuring, "require_extra", lambda module, extra: None)
     assert cli.run(["bench", "a", "--qualities", text]) == 2
     assert "is not a whole number from 0 to 100" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_coded_rate_is_the_estimated_one(model, clip, quality):
         frames = [frame for frame, _ in zip(source.frames(), range(FRAMES), strict=False)]
     packets = list(Encoder(model, EncoderSettings(quality)).encode(iter(frames)))
     assert check.coded_bits == 8 * sum(len(packet.payload) for packet in packets)
-    assert 0 <= check.termination_bits <= 32 * len(packets)
+    assert abs(check.termination_bits) <= 9 * len(packets)  # below 0 where zero bytes are left off
     assert check.difference == check.coded_bits / check.estimated_bits - 1
 
 
