@@ -139,6 +139,8 @@ class Trainer:
     def train(self, stop_after: float = math.inf) -> None:
         """Train to the end of the stage, or for `stop_after` minutes more, then save, export and validate."""
         self.network.train()
+        if self.step == 0:
+            self._validate()  # what the run starts from
         stop = self.seconds + 60 * stop_after
         last_log = last_save = last_validation = self.seconds
         progress = self.progress

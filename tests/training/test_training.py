@@ -102,8 +102,9 @@ def test_a_run_logs_validates_and_exports(make_trainer, tmp_path):
     trainer.validate = lambda model: models.append(load_model(str(model))) or result
     trainer.train()
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert entries[0]["step"] == 2 and {"loss", "norm", "live/g", "token0/psnr_y"} <= set(entries[0])
-    assert entries[-1]["val/psnr_y"] == 30.0 and len(models) == 1
+    assert entries[0] == {"step": 0, "seconds": 0.0, "val/psnr_y": 30.0}
+    assert entries[1]["step"] == 2 and {"loss", "norm", "live/g", "token0/psnr_y"} <= set(entries[1])
+    assert entries[2]["val/psnr_y"] == 30.0 and len(models) == 2
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
