@@ -1,7 +1,6 @@
 """LPIPS: distance between two pictures in the features of a network, fitted to what people find alike."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imfcodec.errors import InputError, UsageError
+from imfcodec.nn.state import read_state
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 """What torchvision calls the file with AlexNet's weights that were trained on ImageNet."""
@@ -36,7 +36,7 @@ class Lpips:
             import lpips
         except ImportError:
             raise UsageError("LPIPS needs the package lpips; install it with: pip install 'imfcodec[bench]'") from None
-        state = _read(path)
+        state = read_state(path, f"torchvision's {ALEXNET_FILE}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips calls torchvision in a way of the past
             self._network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
@@ -60,12 +60,3 @@ class Lpips:
 def _to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:
     """Float32 [1, 3, H, W], -1..1, which is what LPIPS takes."""
     return torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises what its archive reader and unpickler happen to raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read; give torchvision's {ALEXNET_FILE}: {reason}") from None
-    return state if isinstance(state, Mapping) else {}

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from imfcodec.evaluation.codecs import Codec
 from imfcodec.frames import Frame, VideoFormat
+from imfcodec.nn.state import read_state
 
 KINDS = ("motion", "residual")
 ALIGNMENT = 128  # luma pixels; sixteen of them are one place of y, all of them one of z
@@ -39,7 +40,7 @@ class Ssf2020(Codec):
         torch.manual_seed(0)
         network = ScaleSpaceFlow()
         if self._checkpoint:
-            network.load_state_dict(load_pretrained(torch.load(self._checkpoint, "cpu", weights_only=True)))
+            network.load_state_dict(load_pretrained(read_state(self._checkpoint, "a file of CompressAI's ssf2020")))
         network.update(force=True)
         return network.eval()
 

@@ -7,6 +7,7 @@ import torch
 
 from imfcodec.errors import InputError
 from imfcodec.files import write_beside
+from imfcodec.nn.state import read_state
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -21,10 +22,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is not one.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises what its archive reader and unpickler happen to raise
-        raise InputError(f"{path} is not a checkpoint that can be read: {str(error).splitlines()[0]}") from None
+    state = read_state(path, "the checkpoint.pt of a run")
     if "network" not in state or "model" not in state:
         raise InputError(f"{path} is not a training checkpoint; give the checkpoint.pt of a run")
     return state

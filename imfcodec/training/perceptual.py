@@ -1,7 +1,6 @@
 """Pictures as they are seen: RGB, and the distance between VGG-19 features of two pictures."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from torchvision.models import vgg19
 
 from imfcodec.errors import InputError
 from imfcodec.nn.picture import Picture
+from imfcodec.nn.state import read_state
 
 # Shares of red and blue in luma.
 BT601 = (0.299, 0.114)
@@ -103,22 +103,13 @@ def _load_features(path: Path) -> nn.Sequential:
     """VGG-19 up to relu5_1 with the weights of a file."""
     with torch.device("meta"):  # no memory and no time for weights that are replaced, nor for the classifier
         features: nn.Sequential = vgg19(weights=None, init_weights=False).features[: LAYER_ENDS[-1]]
-    state = _read(path)
+    state = read_state(path, f"torchvision's {VGG_FILE}")
     try:
         features.load_state_dict({name: state[f"features.{name}"] for name in features.state_dict()}, assign=True)
     except (KeyError, RuntimeError):
         raise InputError(f"{path} does not hold the weights of VGG-19; give torchvision's {VGG_FILE}") from None
     _freeze(features.float())
     return features
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises what its archive reader and unpickler happen to raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read; give torchvision's {VGG_FILE}: {reason}") from None
-    return state if isinstance(state, dict) else {}
 
 
 def _freeze(layers: nn.Sequential) -> None:

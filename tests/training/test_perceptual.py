@@ -123,7 +123,7 @@ class TestVgg:
         with pytest.raises(InputError, match=r"other.pth cannot be read; give torchvision's vgg19") as error:
             VggLoss(path)
         assert "\n" not in str(error.value)
-        for state in ({"features.0.weight": torch.zeros(1)}, [], make_layers(cfgs["A"]).state_dict()):
+        for state in ({"features.0.weight": torch.zeros(1)}, make_layers(cfgs["A"]).state_dict()):
             torch.save(state, path)
             with pytest.raises(InputError, match="does not hold the weights of VGG-19"):
                 VggLoss(path)
