@@ -138,8 +138,10 @@ def train(
     A run that has a checkpoint goes on from it. Under torchrun, all its processes train one model.
     """
     if overfit:
+        from imfcodec.zoo import DEFAULT_MODEL
+
         stage, data, val = stage or "overfit", (overfit, *data), (overfit, *val)
-        start = start or "talk"
+        start = start or DEFAULT_MODEL
     if stage is None or not data:
         raise UsageError("train needs a STAGE and --data, or --overfit CLIP")
     require_extra("lightning_fabric", "train")

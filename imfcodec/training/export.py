@@ -5,15 +5,15 @@ python -m imfcodec.training.export CHECKPOINT OUT.safetensors
 
 import json
 import math
-import os
 from pathlib import Path
 
 import click
 from compressai.entropy_models import GaussianConditional
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from imfcodec.config import ModelConfig
+from imfcodec.files import write_beside
 from imfcodec.models.network import ImfNetwork
 from imfcodec.models.prior import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO
 from imfcodec.nn.quantize import IntegerDepthwise, IntegerPointwise, QuantizationSteps
@@ -35,9 +35,8 @@ def export(network: ImfNetwork, path: Path) -> None:
         tensors[f"tables.{name}.cdf"] = model.quantized_cdf.int().clone()
         tensors[f"tables.{name}.lengths"] = model.cdf_length.int().clone()
         tensors[f"tables.{name}.offsets"] = model.offset.int().clone()
-    partial = path.with_suffix(".part")
-    save_file(tensors, partial, metadata={"config": json.dumps(network.config.to_dict())})
-    os.replace(partial, path)
+    with write_beside(path) as file:
+        file.write(save(tensors, metadata={"config": json.dumps(network.config.to_dict())}))
 
 
 def _weights(network: ImfNetwork) -> dict[str, Tensor]:

@@ -96,9 +96,10 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 
 def _start(network: ImfNetwork, loader: GroupLoader, start: str | None, config: StageConfig) -> None:
-    size, count = config.data.crop, -(-START_PICTURES // config.data.batch)
-    frames = [batch.frames[:, 0] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
-    start_as_transform_codec(network, as_pictures(torch.cat(frames).cpu(), size, size))
+    if start is None or "" not in config.start:  # something keeps the weights it begins with
+        size, count = config.data.crop, -(-START_PICTURES // config.data.batch)
+        frames = [batch.frames[:, 0] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
+        start_as_transform_codec(network, as_pictures(torch.cat(frames).cpu(), size, size))
     if start is not None:
         load_start(network, start, config.start)
 

@@ -56,7 +56,12 @@ PerceptualLoss = Callable[[list[Picture], list[Picture]], tuple[Tensor, dict[str
 
 
 class StepResult(NamedTuple):
-    """What the data-parallel module returns: the loss, detached figures, detached decoded pictures and originals."""
+    """What the data-parallel module returns.
+
+    Attributes:
+        loss, figures: to be minimised, and detached figures to be logged.
+        decoded, targets: detached decoded pictures and their originals, for the critic; empty without one.
+    """
 
     loss: Tensor
     figures: dict[str, Tensor]
@@ -78,9 +83,11 @@ class TrainingStep(nn.Module):
         parts = self.objective(self.network, batch, rate_weight)
         self.entropy.add(parts.outcomes.values())
         loss, figures = parts.loss, parts.figures
-        decoded = [outcome.picture for outcome in parts.outcomes.values()]
-        targets = [outcome.target for outcome in parts.outcomes.values()]
+        decoded: list[Picture] = []
+        targets: list[Picture] = []
         if self.perceptual is not None:
+            decoded = [outcome.picture for outcome in parts.outcomes.values()]
+            targets = [outcome.target for outcome in parts.outcomes.values()]
             extra, more = self.perceptual(decoded, targets)
             loss, figures = loss + extra, figures | more
         figures = {"loss": loss.detach(), **figures}
@@ -134,7 +141,7 @@ class Trainer:
         if self.config.steps is not None:
             return min(1.0, self.step / self.config.steps)
         assert self.config.minutes is not None
-        return min(1.0, self.fabric.broadcast(self.seconds) / (60 * self.config.minutes))
+        return min(1.0, self.seconds / (60 * self.config.minutes))
 
     def train(self, stop_after: float = math.inf) -> None:
         """Train to the end of the stage, or for `stop_after` minutes more, then save, export and validate."""
@@ -149,9 +156,9 @@ class Trainer:
                 break
             begin = time.monotonic()
             self.log.add(self.advance(batch, progress))
-            self.seconds += time.monotonic() - begin
+            # The clock of the first process is everybody's: all must save and stop at one step.
+            now = self.seconds = self.fabric.broadcast(self.seconds + time.monotonic() - begin)
             progress = self.progress
-            now = self.fabric.broadcast(self.seconds)
             if now - last_log > LOG_SECONDS:
                 self._write_log()
                 last_log = now
@@ -223,7 +230,7 @@ class Trainer:
         path = self.run / CHECKPOINT
         state = load_checkpoint(path)
         if (state["stage"], state["model"]) != (self.config.name, self.config.model.to_dict()):
-            raise UsageError(f"{path} is of stage {state['stage']} or another model; choose another --run")
+            raise UsageError(f"{path} is of stage {state['stage']} or another model; choose another --output")
         self.network.load_state_dict(state["network"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.copy_(state["averaged"])
