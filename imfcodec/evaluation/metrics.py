@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from imfcodec.errors import UsageError
-from imfcodec.evaluation.flicker import WarpingMeter
+from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
@@ -138,6 +138,7 @@ def compare_frame_streams(
     *,
     all_metrics: bool = False,
     lpips: Lpips | None = None,
+    motions: MotionStore | None = None,
 ) -> ComparisonReport:
     """Compare two videos frame by frame in order; holds two pairs of frames at a time.
 
@@ -145,6 +146,7 @@ def compare_frame_streams(
         video: format of both, for colour and frame rate; unspecified colour and 25 frames per second if not given.
         all_metrics: also measure XPSNR and the warping error.
         lpips: also measure LPIPS with this network.
+        motions: what earlier comparisons with the same reference found out about its motion.
     Raises:
         UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
     """
@@ -153,7 +155,7 @@ def compare_frame_streams(
     if first is None:
         raise UsageError("nothing to compare: neither video has a frame")
     video = video or _plain_format(first[0])
-    measure_slow = _SlowMetrics(video, all_metrics, lpips)
+    measure_slow = _SlowMetrics(video, all_metrics, lpips, motions)
     return ComparisonReport(
         tuple(replace(compare_frames(*pair, video), **measure_slow(*pair)) for pair in itertools.chain([first], pairs))
     )
@@ -193,10 +195,10 @@ def compare_files(
 class _SlowMetrics:
     """The metrics that are measured when asked for; called with each pair in display order."""
 
-    def __init__(self, video: VideoFormat, all_metrics: bool, lpips: Lpips | None) -> None:
+    def __init__(self, video: VideoFormat, all_metrics: bool, lpips: Lpips | None, motions: MotionStore | None) -> None:
         self._video = video
         self._xpsnr = XpsnrMeter(video) if all_metrics else None
-        self._warping = WarpingMeter() if all_metrics else None
+        self._warping = WarpingMeter(motions) if all_metrics else None
         self._lpips = lpips
 
     def __call__(self, reference: Frame, distorted: Frame) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Rate-distortion sweeps: codecs over clips and settings, resumable, one process per worker."""
 
+import functools
 import io
 import itertools
 import sys
@@ -17,6 +18,7 @@ from imfcodec import api
 from imfcodec.errors import ImfError, UsageError
 from imfcodec.evaluation.codecs import Codec, CodecRun, run_codec
 from imfcodec.evaluation.environment import describe_environment
+from imfcodec.evaluation.flicker import MotionStore
 from imfcodec.evaluation.metrics import METRIC_NAMES, ComparisonReport, compare_frame_streams
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.report import CODEC, COPY_KEY_FRAME, RatePoint, ResultTable, read_table, write_table
@@ -176,7 +178,15 @@ def _compare(
     task: SweepTask, frames: Sequence[Frame], decoded: Sequence[Frame], video: VideoFormat
 ) -> ComparisonReport:
     lpips = Lpips(task.alexnet) if task.alexnet else None
-    return compare_frame_streams(frames, decoded, video, all_metrics=task.all_metrics, lpips=lpips)
+    motions = _motions_of(task.clip, task.frame_limit)
+    return compare_frame_streams(frames, decoded, video, all_metrics=task.all_metrics, lpips=lpips, motions=motions)
+
+
+@functools.lru_cache(maxsize=1)
+def _motions_of(clip: Path, frame_limit: int) -> MotionStore:
+    """The motion of the clip at hand: tasks come clip by clip."""
+    del clip, frame_limit
+    return MotionStore()
 
 
 def _rate_point(task: SweepTask, run: CodecRun, report: ComparisonReport, video: VideoFormat) -> RatePoint:

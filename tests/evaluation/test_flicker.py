@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imfcodec.errors import UsageError
-from imfcodec.evaluation.flicker import WarpingMeter
+from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 
 SIDE = 96
 
@@ -69,9 +69,25 @@ def test_what_is_uncovered_does_not_count(texture):
 def test_nothing_is_visible_across_a_cut_to_another_place(monkeypatch, texture):
     """Where no point finds its way back, there is no error to speak of."""
     meter = WarpingMeter()
-    monkeypatch.setattr(meter, "_follow", lambda before, now: (None, np.zeros(now.shape, bool)))
+    monkeypatch.setattr(
+        meter, "_follow", lambda before, now: (np.zeros((*now.shape, 2), np.float32), np.zeros(now.shape, bool))
+    )
     plane = view(texture, 0)
     assert meter.measure(plane, plane) is None and meter.measure(plane, plane) is None
+
+
+def test_motion_is_found_once_for_all_measurements_of_a_video(texture):
+    """A store gives the same errors without a flow; what it has no room for is found anew."""
+    frames = [view(texture, shift) for shift in (0, 3, 5)]
+    kept, lost = MotionStore(), MotionStore(limit=SIDE**2)
+    first, again, without = (WarpingMeter(motions) for motions in (kept, kept, lost))
+    errors = [first.measure(frame, frame) for frame in frames]
+    again._flow = None
+    assert [again.measure(frame, frame) for frame in frames] == errors
+    assert [without.measure(frame, frame) for frame in frames] == errors
+    found = []
+    lost.get(1, lambda: found.append(1) or (np.zeros((2, 2), np.float32), np.ones((2, 2), bool)))
+    assert found
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 33), (16, 300)])
