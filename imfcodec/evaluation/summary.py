@@ -19,11 +19,14 @@ from imfcodec.evaluation.report import (
 
 ANCHOR = "x264"
 SUMMARY_KBPS = (3.0, 5.0, 8.0, 12.0, 20.0, 40.0)
+CLIP_KBPS = 8.0
 BD_METRICS = {
     "psnr_y": "PSNR-Y",
     "ssim_y": "SSIM-Y",
     "ms_ssim_y": "MS-SSIM-Y",
     "xpsnr_y": "XPSNR-Y",
+    "psnr_u": "PSNR-U",
+    "psnr_v": "PSNR-V",
     "psnr_611": "PSNR 6:1:1",
     "psnr_rgb": "PSNR-RGB",
     "lpips": "LPIPS",
@@ -123,8 +126,11 @@ def _own_section(curves: Curves, series: str) -> str:
         gain = f"{min(gains):+.2f} to {max(gains):+.2f}" if gains else "-"
         first, last = curve[0], curve[-1]
         kbps, psnr = f"{first.kbps:.2f} to {last.kbps:.2f}", f"{first.psnr_y:.2f} to {last.psnr_y:.2f}"
-        rows.append([clip, kbps, psnr, gain, "yes" if rises_with_rate(curve) else "no"])
-    head = ["clip", "kbps", "PSNR-Y, dB", "gain over copying the key frame, dB", "quality rises with rate"]
+        at = quality_at(curve, CLIP_KBPS)
+        rises = "yes" if rises_with_rate(curve) else "no"
+        rows.append([clip, kbps, psnr, "-" if at is None else f"{at:.2f}", gain, rises])
+    at_rate = f"at {CLIP_KBPS:g} kbps, dB"
+    head = ["clip", "kbps", "PSNR-Y, dB", at_rate, "gain over copying the key frame, dB", "quality rises with rate"]
     return f"## {series}, clip by clip\n\n{markdown_table(head, rows)}"
 
 

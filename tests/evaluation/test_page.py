@@ -7,7 +7,6 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from bench_samples import sample_bench
 
 from imfcodec.errors import InputError
 from imfcodec.evaluation.page import write_page
@@ -15,20 +14,6 @@ from imfcodec.evaluation.report import CODEC
 
 pytest.importorskip("plotly")
 pytest.importorskip("markdown")
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """Results with everything in them."""
-    return sample_bench(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def page(bench, tmp_path_factory):
-    """The page of the full results."""
-    path = tmp_path_factory.mktemp("page") / "bench.html"
-    write_page(path, bench)
-    return path
 
 
 def data_of(page):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench_samples import CHANGE, FIRST_MARK, FRAMES, MARK, MARK_STEP, sample_bench
+from bench_samples import CHANGE, FIRST_MARK, FRAMES, MARK, MARK_STEP
 
 from imfcodec.evaluation.page import write_page
 
@@ -18,20 +18,6 @@ pytest.importorskip("markdown")
 SCREENSHOTS = "IMFCODEC_SCREENSHOTS"
 """Environment variable: a folder to keep the browser's screenshots in."""
 PATIENCE_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """Results with everything in them."""
-    return sample_bench(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def page(bench, tmp_path_factory):
-    """The page of the full results."""
-    path = tmp_path_factory.mktemp("page") / "bench.html"
-    write_page(path, bench)
-    return path
 
 
 @pytest.fixture(scope="module")
