@@ -25,8 +25,8 @@ from imfcodec.video.reader import open_clip
 from imfcodec.video.scaling import rescale
 from imfcodec.video.writer import open_writer
 
-QUALITIES = (5, 20, 35, 50, 70)
-"""Qualities of imfcodec, about 3 to 60 kbps on talking heads at 256x256."""
+QUALITIES = (5, 20, 35, 45, 60)
+"""Qualities of imfcodec, about 4 to 50 kbps on talking heads at 256x256."""
 
 PEER_LEVELS: Mapping[str, tuple[int, ...]] = {
     "x264": (51, 46, 41, 36, 31),
