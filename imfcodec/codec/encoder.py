@@ -19,7 +19,7 @@ from imfcodec.zoo import LoadedModel
 STRUCTURES = ("offline", "low-delay")
 SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
-RARE_BELOW, CLOSE_FROM = 15, 40  # qualities at which golden frames come closer together
+RARE_BELOW, CLOSE_FROM = 15, 50  # qualities at which golden frames come closer together
 REFINE_FROM = 65  # quality from which token frames carry y
 SHORT_TAIL = 2  # a rest of so few frames is sent as plain tokens, not as a golden frame
 
@@ -65,8 +65,9 @@ class OperatingPoint:
 def operating_point(settings: EncoderSettings) -> OperatingPoint:
     """The operating point of a quality, found on training clips with `benchmarks/tune_quality.py`.
 
-    At the lowest rates golden frames grow rarer rather than coarser. Golden frames closer together beat refined token
-    frames up to about 40 kbps at 256x256; above, both are needed.
+    At the lowest rates golden frames grow rarer rather than coarser; 4 instead of 8 frames apart they pay from about
+    25 kbps at 256x256. Coarser golden frames closer together beat refined token frames up to far higher rates, but
+    leave quality going up and down.
     """
     quality = settings.quality
     golden = round(max(44 + 0.4 * quality, 10 + 2.1 * quality))
