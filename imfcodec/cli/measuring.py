@@ -70,7 +70,9 @@ def compare(
     help="imfcodec, x264, x265, vp9, svt-av1-p4, svt-av1-p2, any of them with @1/2 or @1/4 for a smaller size, or "
     "MODULE:CLASS for one of your own. [default: all, the best peers at smaller sizes too]",
 )
-@click.option("--qualities", metavar="LIST", help="Qualities of imfcodec, separated by commas. [default: 5,20,35,45,60]")
+@click.option(
+    "--qualities", metavar="LIST", help="Qualities of imfcodec, separated by commas. [default: 5,20,35,45,60]"
+)
 @click.option("--frames", type=click.IntRange(2), help="Frames from the start of each clip. [default: 250]")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes, one thread each. [default: 1; --quick: 2]")
 @click.option("--quick", is_flag=True, help="One clip, 33 frames, imfcodec and x264; draws a clip if none is given.")

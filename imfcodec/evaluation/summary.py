@@ -39,13 +39,14 @@ def summarise(points: Sequence[RatePoint], anchor: str = ANCHOR) -> str:
     Args:
         points: measured points, at least one; the envelopes of codecs with downscaled versions are added.
     """
-    curves = group_curves(points)
-    parts = [_rate_section(group_curves([*points, *envelope(points)]))]
     by_metric = curves_by_metric(points)
+    curves = by_metric["psnr_y"]
+    parts = [_rate_section(curves)]
     rivals = [series for series in by_metric["psnr_y"] if not series.startswith(COPY_KEY_FRAME)]
     parts += _bd_section(by_metric, f"BD-rate against {anchor}", [(anchor, series) for series in rivals])
     for series in curves:
         if series.startswith(CODEC):
+            parts += _gain_section(curves, series, [rival for rival in rivals if rival != series])
             pairs = [(rival, series) for rival in rivals if rival != anchor]
             parts += _bd_section(by_metric, f"BD-rate of {series}", pairs)
             parts.append(_own_section(curves, series))
@@ -89,6 +90,29 @@ def _rate_section(curves: Curves) -> str:
     return f"## Quality at given rates\n\n{note}\n\n{markdown_table(head, rows)}"
 
 
+def _gain_at(own: Mapping[str, Sequence[RatePoint]], rival: Mapping[str, Sequence[RatePoint]], kbps: float) -> str:
+    shared = [(own[clip], rival[clip]) for clip in own if clip in rival]
+    gains = []
+    for pair in shared:
+        (our_psnr, psnr), (our_ssim, ssim) = ([quality_at(c, kbps, m) for c in pair] for m in ("psnr_y", "ssim_y"))
+        if our_psnr is not None and psnr is not None and our_ssim is not None and ssim is not None:
+            gains.append((our_psnr - psnr, our_ssim - ssim))
+    if not gains:
+        return "-"
+    psnr_gain, ssim_gain = np.mean(np.array(gains), axis=0)
+    return f"{psnr_gain:+.2f} / {ssim_gain:+.3f} ({len(gains)} of {len(shared)})"
+
+
+def _gain_section(curves: Curves, series: str, rivals: Sequence[str]) -> list[str]:
+    """One row for each rival; nothing where there is none."""
+    if not rivals:
+        return []
+    head = ["rival", *(f"{kbps:g} kbps" for kbps in SUMMARY_KBPS)]
+    rows = [[rival, *(_gain_at(curves[series], curves[rival], kbps) for kbps in SUMMARY_KBPS)] for rival in rivals]
+    note = "Our PSNR-Y (dB) / SSIM-Y less the rival's, mean of the clips on which both reach the rate (how many)."
+    return [f"## {series} less others at equal rate\n\n{note}\n\n{markdown_table(head, rows)}"]
+
+
 def _bd_cell(curves: Curves, anchor: str, test: str, metric: str) -> str:
     shared = [clip for clip in curves.get(test, ()) if clip in curves.get(anchor, ())]
     results = [bd_rate(curves[anchor][clip], curves[test][clip], metric) for clip in shared]
@@ -96,7 +120,7 @@ def _bd_cell(curves: Curves, anchor: str, test: str, metric: str) -> str:
     if not found:
         return "no overlap"
     percent, low, high = np.mean(np.array(found, dtype=float), axis=0)
-    return f"{percent:+.1f} % ({len(found)} of {len(shared)} clips, overlap {low:.4g} to {high:.4g} on average)"
+    return f"{percent:+.1f} % ({len(found)} of {len(shared)}, {low:.4g} to {high:.4g})"
 
 
 def _bd_section(by_metric: Mapping[str, Curves], title: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -110,8 +134,8 @@ def _bd_section(by_metric: Mapping[str, Curves], title: str, pairs: Sequence[tup
         for anchor, test in pairs
     ]
     note = (
-        "Mean over the clips of the change of rate at equal quality; negative where the test codec needs less. Clips "
-        "without overlap are left out."
+        "Mean over the clips of the change of rate at equal quality; negative where the test codec needs less. In "
+        "brackets on how many clips the curves overlap, the others are left out, and the mean range of quality where."
     )
     head = ["anchor", "test", *(BD_METRICS[metric] for metric in by_metric)]
     return [f"## {title}\n\n{note}\n\n{markdown_table(head, rows)}"]

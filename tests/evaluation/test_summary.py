@@ -36,7 +36,9 @@ def test_summary_states_what_the_points_say():
     elsewhere = curve([40, 80], [28, 31], clip="b.mp4")
     text = summarise([*X264, *elsewhere, *own, *copies])
     assert "31.00 / 0.810" in text and "28.00 / 0.780 (1 of 2)" in text
-    assert "| x264 | imfcodec 0123abcd | -50.0 % (1 of 1 clips, overlap 28 to 34 on average)" in text
+    assert "| x264 | imfcodec 0123abcd | -50.0 % (1 of 1, 28 to 34)" in text
+    gain = "+3.00 / +0.030 (1 of 1)"
+    assert f"| x264 | - | - | {gain} | {gain} | - | - |" in text.split("less others at equal rate", 1)[1]
     assert "| a.mp4 | 4.00 to 16.00 | 28.00 to 34.00 | 31.00 | +8.00 to +14.00 | yes |" in text
     assert "s1: 8.00 kbps, 31.00 dB, 0.810 | s0: 8.00 kbps, 28.00 dB, 0.780 | +3.00 | +0.030 |" in text
     assert "MS-SSIM" not in text
