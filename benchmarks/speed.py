@@ -1,6 +1,6 @@
 """Speed and memory of imfcodec, and speed of general codecs, on clips drawn by code.
 
-    python benchmarks/speed.py --out benchmarks/results/v0.1 [--parts sizes lengths peers cuda] [--quality 20]
+    python benchmarks/speed.py --out benchmarks/results/vX.Y [--parts sizes lengths peers cuda]
 
 Writes OUT/speed.tsv, saved after each case, and OUT/speed.md. Rows of cases that run again are replaced, others stay.
 """
@@ -37,19 +37,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for speed.tsv and speed.md")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to time (all there is)")
     parser.add_argument("--quality", type=int, default=20, help="of imfcodec, 0 to 100 (20)")
+    parser.add_argument(
+        "--repeats", type=int, default=4, help="runs of a case, the first not counted; lengths run once (4)"
+    )
     return parser.parse_args()
 
 
-def plan(parts: Sequence[str], quality: int) -> Iterator[SpeedCase]:
+def plan(parts: Sequence[str], quality: int, repeats: int) -> Iterator[SpeedCase]:
     """The cases of the parts asked for; "cuda" has none where there is no such device."""
     for (width, height), frames in SIZES.items():
         if "sizes" in parts:
             for threads in (1, 2):
-                yield SpeedCase(CODEC, width, height, frames, quality, threads)
+                yield SpeedCase(CODEC, width, height, frames, quality, threads, repeats=repeats)
         if "cuda" in parts and torch.cuda.is_available():
-            yield SpeedCase(CODEC, width, height, frames, quality, device="cuda")
+            yield SpeedCase(CODEC, width, height, frames, quality, device="cuda", repeats=repeats)
         for name in available_peer_codecs() if "peers" in parts else ():
-            yield SpeedCase(name, width, height, frames, PEER_LEVELS[name][len(PEER_LEVELS[name]) // 2])
+            level = PEER_LEVELS[name][len(PEER_LEVELS[name]) // 2]
+            yield SpeedCase(name, width, height, frames, level, repeats=repeats)
     if "lengths" in parts:
         for frames in LENGTHS:
             yield SpeedCase(CODEC, 256, 256, frames, quality, 2, repeats=1)
@@ -104,7 +108,7 @@ def main() -> int:
     starts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in startup_seconds().items())
     comments = list(dict.fromkeys([*earlier, describe_environment(), f"start-up: {starts}"]))
     failures = 0
-    for case in plan(arguments.parts, arguments.quality):
+    for case in plan(arguments.parts, arguments.quality, arguments.repeats):
         try:
             row: SpeedRow = measure_speed(case)
         except ImfError as error:

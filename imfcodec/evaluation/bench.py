@@ -171,6 +171,7 @@ def _write_results(folder: Path, bench: BenchResult) -> None:
     write_csv(folder / "results.csv", bench.points)
     write_json(folder / "results.json", bench)
     with write_beside(folder / "summary.md") as file:
-        file.write(f"# {bench.title}\n\n{summarise(bench.points)}".encode())
+        made = "\n".join(f"- {line}" for line in bench.environment.splitlines())
+        file.write(f"# {bench.title}\n\n{made}\n\n{summarise(bench.points)}".encode())
     write_curves(folder, bench.points)
     write_page(folder / "page.html", bench)

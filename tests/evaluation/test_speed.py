@@ -116,10 +116,10 @@ def test_peak_memory_is_plausible():
 
 def test_script_plans_sizes_lengths_and_peers(script):
     """Two threads beside one; long clips once."""
-    cases = list(script.plan(["sizes", "lengths"], 20))
+    cases = list(script.plan(["sizes", "lengths"], 20, 4))
     assert len(cases) == 2 * 4 + 3 and {case.threads for case in cases[:2]} == {1, 2}
     assert [(case.frames, case.repeats) for case in cases[-3:]] == [(250, 1), (1000, 1), (4000, 1)]
-    assert {case.codec for case in script.plan(["peers"], 20)} >= {"x264"}
+    assert {case.codec for case in script.plan(["peers"], 20, 4)} >= {"x264"}
 
 
 def test_script_replaces_rows_and_keeps_others(script, tmp_path, monkeypatch):
