@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 PICTURES = ("psnr_y", "ssim_y")
 TICKS_KBPS = (1, 2, 3, 5, 8, 12, 20, 40, 80, 160, 320, 640, 1280)
+LEFT_OUT = ("part", "baseline")  # envelopes stand for their parts; copying the key frame lies 10 dB below the rest
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "own": {"color": "#c2410c", "linewidth": 3, "zorder": 5},
-    "baseline": {"color": "#8a8f98", "linestyle": "--"},
 }
 # Wong's colours, told apart by colour-blind readers too, less the one that is like ours.
 PEER_COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#b08900", "#5b5f97")
@@ -38,7 +38,7 @@ def write_curves(folder: Path, points: Sequence[RatePoint]) -> list[Path]:
 
     The lines run where every clip of a codec has a curve: each clip is interpolated linearly in the logarithm of the
     rate. The dots are means over the clips setting by setting. Codecs that also coded at smaller sizes are drawn as
-    their envelope. The caption of the picture says so.
+    their envelope, and copying the key frame is left out. The caption of the picture says so.
 
     Args:
         folder: where to write; must exist. Pictures that are there are replaced.
@@ -67,7 +67,7 @@ def _draw(figure: "Figure", points: Sequence[RatePoint], metric: Metric) -> None
     curves = draw_curves(points, metric)
     peer_colours = itertools.cycle(PEER_COLOURS)
     for series in list_series(points):
-        if series.role == "part" or series.name not in curves:
+        if series.role in LEFT_OUT or series.name not in curves:
             continue
         clips = curves[series.name]
         style = STYLES.get(series.role) or {"color": next(peer_colours)}
