@@ -132,7 +132,6 @@ def run_sweep(
     path: Path,
     *,
     workers: int = 1,
-    redo: bool = False,
     frame_folder: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> bool:
@@ -142,7 +141,6 @@ def run_sweep(
         tasks: what to code; all with one frame limit.
         path: the table, made when missing.
         workers: processes, one thread each.
-        redo: run all tasks and replace the rows that stand, as after a change to the encoder.
         frame_folder: where to write the metrics of every frame, a CSV file a task; it must exist.
         report: is told of each task done or failed, one line each.
     Returns:
@@ -152,7 +150,7 @@ def run_sweep(
     """
     table = _open_table(path, tasks)
     rows = {point.key: point for point in table.points}
-    waiting = [task for task in tasks if redo or task.key not in rows]
+    waiting = [task for task in tasks if task.key not in rows]
     if not waiting:
         return True
     failures = 0

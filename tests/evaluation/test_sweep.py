@@ -151,18 +151,6 @@ def test_frames_are_written_beside_the_table(clips, tmp_path):
     assert head.startswith("frame,psnr_y,") and len(lines) == 3
 
 
-def test_redo_replaces_rows(clips, tmp_path):
-    """Each row stands once, newly made; rows of other tasks stay."""
-    task = SweepTask(clips / "a.mkv", X264, 40, 3)
-    path = tmp_path / "rd.tsv"
-    [row] = run_task(task).points
-    other = replace(row, clip="other.mp4")
-    write_table(path, ResultTable(("first 3 frames of each clip",), (replace(row, bytes=1), other)))
-    assert run_sweep([task], path, redo=True, report=lambda line: None)
-    found = {point.clip: point.bytes for point in read_table(path).points}
-    assert found == {"a.mkv": row.bytes, "other.mp4": row.bytes}
-
-
 def test_table_of_another_length_is_refused(clips, tmp_path):
     """Rows over 3 and over 5 frames do not belong side by side."""
     write_table(tmp_path / "rd.tsv", ResultTable(("first 3 frames of each clip",)))

@@ -127,6 +127,9 @@ class TestVgg:
             torch.save(state, path)
             with pytest.raises(InputError, match="does not hold the weights of VGG-19"):
                 VggLoss(path)
+        torch.save([], path)
+        with pytest.raises(InputError, match=r"other.pth holds no weights; give torchvision's vgg19"):
+            VggLoss(path)
 
 
 class TestDiscriminator:
