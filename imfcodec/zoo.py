@@ -61,10 +61,13 @@ def available_models() -> list[ModelInfo]:
     return [_describe(path) for path in sorted(_FOLDER.glob("*.safetensors"))]
 
 
-def load_model(name_or_path: str | None = None, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
+def load_model(
+    name_or_path: str | None = None, *, device: str = "cpu", dtype: str = "float32", likelihoods: bool = False
+) -> LoadedModel:
     """Load a model by name, by path, or the default one.
 
     Args:
+        likelihoods: with all that training has and estimating rates needs; coding does not, and starts sooner without.
         device: a torch device, "cpu" or "cuda".
         dtype: "float32" or "bfloat16", of the floating-point networks; symbols are the same for both.
     Raises:
@@ -75,7 +78,7 @@ def load_model(name_or_path: str | None = None, *, device: str = "cpu", dtype: s
     if not path.is_file():
         known = ", ".join(info.name for info in available_models()) or "none"
         raise ModelError(f"no model {name}; give a .safetensors file or one of: {known}")
-    return _load(path, device, dtype)
+    return _load(path, device, dtype, likelihoods=likelihoods)
 
 
 def load_model_by_id(model_id: bytes, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
@@ -121,7 +124,7 @@ def _model_id(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()[:MODEL_ID_BYTES]
 
 
-def _load(path: Path, device: str, dtype: str) -> LoadedModel:
+def _load(path: Path, device: str, dtype: str, *, likelihoods: bool = False) -> LoadedModel:
     import torch
     from safetensors.torch import load_file
 
@@ -133,11 +136,12 @@ def _load(path: Path, device: str, dtype: str) -> LoadedModel:
     config = ModelConfig.from_dict(json.loads(str(metadata["config"])))
     tensors = load_file(path)
     tables = {name: tensors.pop(name) for name in list(tensors) if name.startswith("tables.")}
-    network = ImfNetwork(config)
-    tables_of_training = network.latent_prior.bottleneck.state_dict(prefix="latent_prior.bottleneck.")
-    unused = {name: value for name, value in tables_of_training.items() if name not in tensors}
+    network = ImfNetwork(config, likelihoods=likelihoods)
+    prefix = "latent_prior.bottleneck."
+    bottleneck = network.latent_prior.bottleneck.state_dict(prefix=prefix)  # holds tables for training, or less
+    wanted = {name: value.float() for name, value in tensors.items() if name in bottleneck or prefix not in name}
     try:
-        network.load_state_dict({**unused, **{name: value.float() for name, value in tensors.items()}})
+        network.load_state_dict({**bottleneck, **wanted})
     except RuntimeError as error:
         raise ModelError(
             f"{path} does not fit this version of imfcodec: {' '.join(str(error).split())[:300]}"

@@ -133,6 +133,14 @@ def test_codec_never_imports_training():
             assert not [name for name in imports(path) if within(name, ["imfcodec.training"])], module
 
 
+def test_coding_starts_without_compressai():
+    """CompressAI takes seconds to import; it trains priors and makes their tables, and whoever codes has those."""
+    for module, path in MODULES.items():
+        if not within(module, [*BESIDE, "imfcodec.models.rate"]):
+            names = imports(path, top_only=True)
+            assert not [name for name in names if within(name, ["compressai", "imfcodec.models.rate"])], module
+
+
 LIGHT = [name for name in MODULES if within(name, ["imfcodec.cli"])]
 LIGHT += ["imfcodec.__main__", "imfcodec.progress", "imfcodec.files"]
 

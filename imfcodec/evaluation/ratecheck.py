@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from imfcodec.codec.encoder import Encoder, EncoderSettings
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
+from imfcodec.models.prior import HyperPrior
 from imfcodec.models.rate import RateEstimator
 from imfcodec.video.reader import open_clip
 from imfcodec.zoo import LoadedModel
@@ -52,7 +52,7 @@ class CountingWriter(SymbolWriter):
         self._estimator.gaussian(symbols.reshape(1, -1), index.reshape(1, -1))  # frames share one payload
         return symbols
 
-    def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         self._estimator.hyper(bottleneck, values, shape)
         return super().hyper(bottleneck, values, shape)
 
@@ -61,6 +61,7 @@ def check_rates(model: LoadedModel, clip: Path, quality: int, frame_limit: int) 
     """Encode the first frames of a clip, estimating the rate of every symbol that is coded.
 
     Args:
+        model: loaded with its likelihoods.
         quality: 0..100.
     Raises:
         InputError: the clip cannot be read.

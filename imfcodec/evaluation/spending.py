@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from imfcodec.bitstream.container import StreamReader
@@ -11,6 +10,7 @@ from imfcodec.bitstream.packet import PacketKind, VideoPacket
 from imfcodec.codec.encoder import Encoder, EncoderSettings
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
+from imfcodec.models.prior import HyperPrior
 from imfcodec.zoo import load_model
 
 PARTS = ("key", "golden", "g", "u", "y", "other")
@@ -33,7 +33,7 @@ class PartWriter(SymbolWriter):
         self.spent.append((_part(index), self.range.bits - before))
         return symbols
 
-    def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         before = self.range.bits
         symbols = super().hyper(bottleneck, values, shape)
         self.spent.append(("y", self.range.bits - before))

@@ -76,7 +76,7 @@ class Validator:
         return Validation(figures, pictures)
 
     def _check_rates(self, model: Path, source: Path) -> float:
-        loaded = load_model(str(model), device=api.pick_device(self.device))
+        loaded = load_model(str(model), device=api.pick_device(self.device), likelihoods=True)
         checks = [check_rates(loaded, source, quality, self.frame_limit) for quality in self.qualities]
         return sum(check.coded_bits for check in checks) / sum(check.estimated_bits for check in checks) - 1
 

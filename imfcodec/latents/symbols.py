@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from imfcodec.entropy.coder import MAX_SYMBOL, CodingTables, Integers, RangeDecoder, RangeEncoder
 from imfcodec.errors import SymbolRangeError
+from imfcodec.models.prior import HyperPrior
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SymbolWriter:
         self.range.encode(_to_integers(values), _to_integers(index), self._tables.gaussian)
         return values.round()
 
-    def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         assert values is not None
         centred = (values - bottleneck.quantiles[:, 0, 1][:, None, None]).round()
         self.range.encode(_to_integers(centred), _channel_rows(shape), self._tables.hyper)
@@ -66,6 +66,6 @@ class SymbolReader:
         symbols = self.range.decode(_to_integers(index), self._tables.gaussian)
         return torch.from_numpy(symbols.astype(np.float32)).reshape(index.shape).to(index.device)
 
-    def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         symbols = self.range.decode(_channel_rows(shape), self._tables.hyper)
         return torch.from_numpy(symbols.astype(np.float32)).reshape(shape).to(bottleneck.quantiles.device)

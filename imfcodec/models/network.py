@@ -14,16 +14,16 @@ from imfcodec.nn.quantize import quality_fraction
 
 
 class ImfNetwork(nn.Module):
-    """E_F, E_T, IMF_D and IMF_A, D_F, and the priors."""
+    """E_F, E_T, IMF_D and IMF_A, D_F, and the priors; `likelihoods` as in `LatentPrior`."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, likelihoods: bool = True) -> None:
         super().__init__()
         self.config = config
         self.dense_feature_encoder = DenseFeatureEncoder(config)
         self.latent_token_encoder = LatentTokenEncoder(config)
         self.alignment = ImplicitMotionAlignment(config)
         self.frame_decoder = FrameDecoder(config)
-        self.latent_prior = LatentPrior(config)
+        self.latent_prior = LatentPrior(config, likelihoods=likelihoods)
         self.token_prior = TokenPrior(config)
 
     def encode_token(

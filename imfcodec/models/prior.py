@@ -8,11 +8,10 @@ apart. Everything that selects a probability table is computed in exact integers
 
 import math
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
 
 from imfcodec.config import ModelConfig
@@ -26,6 +25,9 @@ from imfcodec.nn.quantize import (
     QuantizationSteps,
     quality_fraction,
 )
+
+if TYPE_CHECKING:
+    from compressai.entropy_models import EntropyBottleneck
 
 SCALE_LEVELS = 64
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
@@ -48,7 +50,7 @@ class SymbolCoder(Protocol):
         """
         ...
 
-    def hyper(self, bottleneck: EntropyBottleneck, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    def hyper(self, bottleneck: "HyperPrior", values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         """Code z [B, C, h, w] with its factorised tables; returns whole numbers (the median taken off)."""
         ...
 
@@ -130,14 +132,40 @@ class GroupContext(nn.Module):
         return mean, scale_indices(self.index(torch.cat([near, self.around(near), planes], 1)))
 
 
-class LatentPrior(nn.Module):
-    """Prior of y, with hyper-latent z, by channel groups and three interleaved passes over the places of each."""
+class HyperMedians(nn.Module):
+    """What coding z needs of its factorised prior beside the tables.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Attributes:
+        quantiles: float32 [C, 1, 3] as in CompressAI, of which the second is the median.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.quantiles = nn.Parameter(torch.zeros(channels, 1, 3))
+
+
+HyperPrior: TypeAlias = "EntropyBottleneck | HyperMedians"
+
+
+def _factorised_prior(channels: int) -> "EntropyBottleneck":
+    from compressai.entropy_models import EntropyBottleneck  # takes seconds to import, and coding can do without
+
+    return EntropyBottleneck(channels)
+
+
+class LatentPrior(nn.Module):
+    """Prior of y, with hyper-latent z, by channel groups and three interleaved passes over the places of each.
+
+    Args:
+        likelihoods: with the factorised prior of z, which training and estimating rates need; coding does not.
+    """
+
+    def __init__(self, config: ModelConfig, *, likelihoods: bool = True) -> None:
         super().__init__()
         self.config = config
         hidden = config.context_channels
-        self.bottleneck = EntropyBottleneck(config.hyper_channels)
+        channels = config.hyper_channels
+        self.bottleneck = _factorised_prior(channels) if likelihoods else HyperMedians(channels)
         self.steps = nn.ModuleList(
             QuantizationSteps(config.latent_channels, config.quality_knots, 2.0, 0.02) for _ in Role
         )

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import click
-from compressai.entropy_models import GaussianConditional
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from safetensors.torch import save
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def export(network: ImfNetwork, path: Path) -> None:
         OSError: the file cannot be written; nothing is left behind.
     """
     bottleneck = network.latent_prior.bottleneck
+    assert isinstance(bottleneck, EntropyBottleneck)
     bottleneck.update(force=True, update_quantiles=True)
     gaussian = GaussianConditional([SCALE_MIN * math.exp(i * SCALE_RATIO) for i in range(SCALE_LEVELS)])
     gaussian.update()

@@ -28,7 +28,9 @@ def load_start(network: ImfNetwork, source: str, prefixes: tuple[str, ...]) -> N
         UsageError: its weights have other shapes than the network's.
     """
     state: dict[str, Tensor] = (
-        load_checkpoint(Path(source))["average"] if source.endswith(".pt") else load_model(source).network.state_dict()
+        load_checkpoint(Path(source))["average"]
+        if source.endswith(".pt")
+        else load_model(source, likelihoods=True).network.state_dict()
     )
     own = network.state_dict()
     chosen = {n: v for n, v in state.items() if n in own and n.startswith(prefixes) and not n.endswith(_TABLES)}

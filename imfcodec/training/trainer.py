@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from compressai.entropy_models import EntropyBottleneck
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -91,7 +92,9 @@ class TrainingStep(nn.Module):
             extra, more = self.perceptual(decoded, targets)
             loss, figures = loss + extra, figures | more
         figures = {"loss": loss.detach(), **figures}
-        loss = loss + self.AUXILIARY_WEIGHT * self.network.latent_prior.bottleneck.loss()
+        bottleneck = self.network.latent_prior.bottleneck
+        assert isinstance(bottleneck, EntropyBottleneck)
+        loss = loss + self.AUXILIARY_WEIGHT * bottleneck.loss()
         return StepResult(loss, figures, [Picture(*(plane.detach() for plane in p)) for p in decoded], targets)
 
 

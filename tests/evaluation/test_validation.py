@@ -42,7 +42,7 @@ def model_file() -> Path:
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model()
+    return load_model(likelihoods=True)
 
 
 @pytest.fixture(scope="module")
