@@ -43,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--key-offset", type=int, nargs="+", default=[15])
     parser.add_argument("--token-offset", type=int, nargs="+", default=[-60])
     parser.add_argument("--interval", type=int, nargs="+", default=[16])
+    parser.add_argument(
+        "--split", type=float, nargs="+", default=[None], help="halve chunks from this ratio on (never)"
+    )
     parser.add_argument("--refine", action="store_true", help="code y of token frames too")
     parser.add_argument("--model", help="name or path (the default model)")
     parser.add_argument("--threads", type=int, default=2)
@@ -78,10 +81,12 @@ def main() -> None:
     chosen = [paths[i * len(paths) // arguments.count] for i in range(arguments.count)]
     clips = [read_clip(path, arguments.frames) for path in chosen]
     results = []
-    options = (arguments.golden, arguments.key_offset, arguments.token_offset, arguments.interval)
-    for golden, key, token, interval in itertools.product(*options):
+    options = (arguments.golden, arguments.key_offset, arguments.token_offset, arguments.interval, arguments.split)
+    for golden, key, token, interval, split in itertools.product(*options):
         limit = 255
-        point = OperatingPoint(min(limit, golden + key), golden, max(0, golden + token), interval, arguments.refine)
+        point = OperatingPoint(
+            min(limit, golden + key), golden, max(0, golden + token), interval, arguments.refine, split
+        )
         kbps, keys, psnr = np.mean([measure(model, *clip, point) for clip in clips], axis=0)
         results.append(Result(kbps, psnr, f"keys {keys:.2f}", point))
         print(f"{kbps:6.2f} kbps {psnr:6.2f} dB  keys {keys:.2f}  {point}", flush=True)

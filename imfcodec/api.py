@@ -123,7 +123,7 @@ def encode(
         target: path or binary stream; a path appears only when the stream is complete.
         quality: 0 (smallest) to 100 (best).
         structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
-        golden_interval: frames between golden frames, 2 to 64; None chooses by quality.
+        golden_interval: frames between golden frames, 2 to 64; None chooses by movement, or by quality in low delay.
         key_interval: frames between key frames; None has them at the start and at scene cuts only.
         audio: "copy", "none" or "opus:RATE" with RATE in bits per second, e.g. "opus:12k".
         model: name or path of a model; None is the default one.

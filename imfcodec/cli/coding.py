@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="offline looks ahead; low-delay sends each frame on its own.",
 )
-@click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by quality]")
+@click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by movement]")
 @click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
 @click.option(
     "--audio",

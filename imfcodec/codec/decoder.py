@@ -6,12 +6,11 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
-from imfcodec.codec.groups import Group
+from imfcodec.codec.groups import Golden, Group
 from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
-from imfcodec.models.alignment import Reference
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
@@ -102,7 +101,7 @@ class Decoder:
             tokens = [group.token_after(reader, packet.token_quality, None) for _ in range(packet.frame_count)]
         yield from self._token_frames(group, packet, reader, tokens, golden, refined)
         if golden is not None:
-            yield golden.picture
+            yield golden.reference.picture
             group.advance(golden)
 
     @staticmethod
@@ -111,7 +110,7 @@ class Decoder:
         packet: VideoPacket,
         reader: SymbolReader,
         tokens: list[Token],
-        golden: Reference | None,
+        golden: Golden | None,
         refined: bool,
     ) -> Iterator[Picture]:
         quality = packet.token_quality

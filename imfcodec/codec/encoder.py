@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, VideoPacket
-from imfcodec.codec.groups import Group
+from imfcodec.codec.groups import Golden, Group
 from imfcodec.codec.planes import to_picture
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame
@@ -19,7 +19,8 @@ from imfcodec.zoo import LoadedModel
 STRUCTURES = ("offline", "low-delay")
 SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
-RARE_BELOW, CLOSE_FROM = 15, 50  # qualities at which golden frames come closer together
+LONGEST_CHUNK = 16  # frames, offline
+RARE_BELOW, CLOSE_FROM = 15, 50  # qualities at which golden frames come closer together, low delay
 REFINE_FROM = 65  # quality from which token frames carry y
 SHORT_TAIL = 2  # a rest of so few frames is sent as plain tokens, not as a golden frame
 
@@ -31,7 +32,8 @@ class EncoderSettings:
     Attributes:
         quality: 0..100, higher is better and larger.
         structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
-        golden_interval: frames from one golden frame to the next, 2..64; None chooses by quality.
+        golden_interval: frames from one golden frame to the next, 2..64; None chooses by movement (offline) or by
+            quality (low delay).
         key_interval: frames after which a new group is opened; None opens one at scene cuts only.
     """
 
@@ -53,32 +55,47 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Quantiser indices 0..255 and chunk length that a quality stands for."""
+    """What a quality stands for.
+
+    Attributes:
+        key, golden, token: quantiser indices 0..255.
+        interval: frames of a chunk, at most.
+        refine: whether token frames carry y.
+        split: a chunk is halved where the squared error in its middle exceeds that of its golden frame by this factor;
+            None never halves.
+    """
 
     key: int
     golden: int
     token: int
     interval: int
     refine: bool
+    split: float | None = None
 
 
 def operating_point(settings: EncoderSettings) -> OperatingPoint:
     """The operating point of a quality, found on training clips with `benchmarks/tune_quality.py`.
 
-    At the lowest rates golden frames grow rarer rather than coarser; 4 instead of 8 frames apart they pay from about
-    25 kbps at 256x256. Coarser golden frames closer together beat refined token frames up to far higher rates, but
-    leave quality going up and down.
+    Where tokens carry the picture as well as golden frames do, more golden frames are waste; where they do not, golden
+    frames closer together are worth their rate. At the lowest rates less is halved. Coarser golden frames closer
+    together beat refined token frames up to far higher rates, but leave quality going up and down.
     """
     quality = settings.quality
     golden = round(max(44 + 0.4 * quality, 10 + 2.1 * quality))
     refine = quality >= REFINE_FROM
+    adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
         key=min(QUALITY_LEVELS - 1, golden + 30),
         golden=golden,
         token=max(0, golden - (30 if refine else 60)),
-        interval=settings.golden_interval or (16 if quality < RARE_BELOW else 8 if quality < CLOSE_FROM else 4),
+        interval=settings.golden_interval or (LONGEST_CHUNK if adaptive else _low_delay_interval(quality)),
         refine=refine,
+        split=max(1.6, 3 - 0.07 * quality) if adaptive else None,
     )
+
+
+def _low_delay_interval(quality: int) -> int:
+    return 16 if quality < RARE_BELOW else 8 if quality < CLOSE_FROM else 4
 
 
 class Encoder:
@@ -86,7 +103,8 @@ class Encoder:
 
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
-        open_writer: makes the writer of each packet.
+        open_writer: makes the writer of each packet, and of those that are tried.
+        keep: is given the writer of each packet that is sent, in file order.
     """
 
     def __init__(
@@ -95,11 +113,12 @@ class Encoder:
         settings: EncoderSettings,
         point: OperatingPoint | None = None,
         open_writer: Callable[[PriorTables], SymbolWriter] = SymbolWriter,
+        keep: Callable[[SymbolWriter], None] | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
-        self._open_writer = open_writer
+        self._open_writer, self._keep = open_writer, keep
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""
@@ -122,21 +141,32 @@ class Encoder:
         key_error = _error(group.anchor.picture, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         while chunk := frames.take(span):
-            with self.model.autocast():
-                packet = self._encode_chunk(group, chunk)
-            yield packet
+            for packet in self._encode_delay(group, chunk) if span == 1 else self._encode_chunks(group, chunk):
+                yield packet
             if packet.golden and _error(group.anchor.picture, self._picture(chunk[-1:])) > key_error * _FALL:
                 frames.close()
 
-    def _encode_chunk(self, group: Group, chunk: list[Frame]) -> VideoPacket:
-        if self.settings.structure == "low-delay":
-            return self._encode_delay(group, chunk)
-        pictures = [self._picture([frame]) for frame in chunk]
+    def _encode_chunks(self, group: Group, frames: list[Frame]) -> Iterator[VideoPacket]:
+        """Encode frames as one chunk, or by halves where there is too much movement in it."""
+        with self.model.autocast():
+            packet = self._encode_chunk(group, frames)
+        if packet is not None:
+            yield packet
+        else:
+            half = len(frames) // 2
+            yield from self._encode_chunks(group, frames[:half])
+            yield from self._encode_chunks(group, frames[half:])
+
+    def _encode_chunk(self, group: Group, frames: list[Frame]) -> VideoPacket | None:
+        """Encode a chunk, or change nothing and return None where it had better be halved."""
+        pictures = [self._picture([frame]) for frame in frames]
         writer = self._writer()
         writer.range.encode_flag(self.point.refine)
-        golden, span = None, len(chunk)
+        golden, span = None, len(frames)
         if span > SHORT_TAIL:
             golden = group.golden(writer, self.point.golden, span, pictures[-1])
+            if span // 2 > SHORT_TAIL and self._moves_too_much(group, golden, pictures):
+                return None
             tokens = group.tokens_between(writer, self.point.token, golden, span, pictures[:-1])
         else:
             tokens = [group.token_after(writer, self.point.token, picture) for picture in pictures]
@@ -145,21 +175,32 @@ class Encoder:
                 group.refined(writer, self.point.token, token, golden, place, picture)
         if golden is not None:
             group.advance(golden)
-        return self._packet(PacketKind.CHUNK, chunk, writer, golden is not None)
+        return self._packet(PacketKind.CHUNK, frames, writer, golden is not None)
 
-    def _encode_delay(self, group: Group, chunk: list[Frame]) -> VideoPacket:
+    def _moves_too_much(self, group: Group, golden: Golden, pictures: list[Picture]) -> bool:
+        """Whether the frame in the middle of a chunk would come out that much worse than its golden frame."""
+        if self.point.split is None:
+            return False
+        target = pictures[len(pictures) // 2 - 1]
+        middle = group.middle(self._writer(), self.point.token, golden, len(pictures), target)
+        return _error(middle, target) > self.point.split * _error(golden.reference.picture, pictures[-1])
+
+    def _encode_delay(self, group: Group, chunk: list[Frame]) -> Iterator[VideoPacket]:
         picture = self._picture(chunk)
         writer = self._writer()
         if group.distance + 1 >= self.point.interval:
             group.advance(group.golden(writer, self.point.golden, group.distance + 1, picture))
-            return self._packet(PacketKind.DELAY_GOLDEN, chunk, writer)
+            yield self._packet(PacketKind.DELAY_GOLDEN, chunk, writer)
+            return
         writer.range.encode_flag(self.point.refine)
         token = group.token_after(writer, self.point.token, picture)
         if self.point.refine:
             group.refined(writer, self.point.token, token, None, 0.0, picture)
-        return self._packet(PacketKind.DELAY_TOKEN, chunk, writer)
+        yield self._packet(PacketKind.DELAY_TOKEN, chunk, writer)
 
     def _packet(self, kind: PacketKind, frames: list[Frame], writer: SymbolWriter, golden: bool = False) -> VideoPacket:
+        if self._keep is not None:
+            self._keep(writer)
         return VideoPacket(
             kind=kind,
             frame_count=len(frames),

@@ -14,11 +14,19 @@ from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
 from imfcodec.models.prior import Condition, Role, TokenContext
-from imfcodec.models.structure import LOW_DELAY_LEVEL, dyadic_levels, interval_level
+from imfcodec.models.structure import LOW_DELAY_LEVEL, TokenPlace, dyadic_levels, interval_level
 from imfcodec.nn.picture import Picture
 
 Coder = SymbolWriter | SymbolReader
 BATCH_PIXELS = 8 * 256 * 256  # luma pixels put through the network at a time
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden frame that was coded, not yet an anchor: its reference and the symbols of its token."""
+
+    reference: Reference
+    symbols: Token
 
 
 @dataclass
@@ -29,7 +37,7 @@ class Group:
         network: of the model.
         anchor: the latest reference frame; tokens are relative to it.
         zero: its token.
-        golden_symbols: symbols of the latest golden token (zeros after a key frame), context of the next.
+        golden_symbols: symbols of the anchor's golden token (zeros of a key frame), context of the next.
         last: token and symbols of the latest low-delay frame since the anchor, zeros before there is one.
         distance: low-delay frames since the anchor.
     """
@@ -51,38 +59,65 @@ class Group:
         zero = Token.zeros(1, height, width, network.config, like.luma)
         return cls(network, network.reference(picture, zero), zero, zero, (zero, zero))
 
-    def golden(self, coder: Coder, quality: int, span: int, frame: Picture | None) -> Reference:
-        """Code the golden frame `span` frames after the anchor. `advance` makes it the anchor."""
+    def golden(self, coder: Coder, quality: int, span: int, frame: Picture | None) -> Golden:
+        """Code the golden frame `span` frames after the anchor. Nothing of the group changes before `advance`."""
         context = self._context(self.zero, (self.golden_symbols, self.zero), [0], span, Role.GOLDEN, quality)
         token, symbols = self._code_token(coder, context, [self.anchor], [0.0], frame)
         aligned = self.network.predict(token, [self.anchor], self._places([0.0]))
         y = self._code_latent(coder, Role.GOLDEN, quality, aligned, frame)
         picture = self.network.decode_frame(y, aligned, self._index(quality, 1))
-        self.golden_symbols = symbols
-        return self.network.reference(picture, token)
+        return Golden(self.network.reference(picture, token), symbols)
 
-    def advance(self, golden: Reference) -> None:
+    def advance(self, golden: Golden) -> None:
         """Make the golden frame the new anchor."""
-        self.anchor = self.network.reference(golden.picture, self.zero)
+        self.anchor = self.network.reference(golden.reference.picture, self.zero)
+        self.golden_symbols = golden.symbols
         self.last, self.distance = (self.zero, self.zero), 0
 
     def tokens_between(
-        self, coder: Coder, quality: int, golden: Reference, span: int, frames: list[Picture] | None
+        self, coder: Coder, quality: int, golden: Golden, span: int, frames: list[Picture] | None
     ) -> list[Token]:
         """Code the tokens of the `span` - 1 frames between anchor and golden frame; in display order."""
-        known = {0: (self.zero, self.zero), span: (golden.token, self.golden_symbols)}
-        references = [self.anchor, golden]
+        known = self._ends(golden, span)
         for level in dyadic_levels(span):
-            sides = [(known[t.left], known[t.right]) for t in level]
-            guess = _cat([_interpolate(a[0], b[0], t.fraction) for (a, b), t in zip(sides, level, strict=True)])
-            near = (_cat([a[1] for a, _ in sides]), _cat([b[1] for _, b in sides]))
-            levels = [interval_level(t.right - t.left) for t in level]
-            context = self._context(guess, near, levels, span, Role.TOKEN, quality)
             batch = None if frames is None else _stack([frames[t.position - 1] for t in level])
-            tokens, symbols = self._code_token(coder, context, references, [t.position / span for t in level], batch)
-            for i, place in enumerate(level):
-                known[place.position] = (_pick(tokens, i), _pick(symbols, i))
+            self._code_level(coder, quality, golden, span, level, known, batch)
         return [known[i][0] for i in range(1, span)]
+
+    def middle(self, coder: Coder, quality: int, golden: Golden, span: int, frame: Picture | None) -> Picture:
+        """Code the token half-way between anchor and golden frame, the first of the chunk, and render it alone."""
+        known = self._ends(golden, span)
+        level = dyadic_levels(span)[0]
+        self._code_level(coder, quality, golden, span, level, known, frame)
+        aligned = self.network.predict(
+            known[level[0].position][0], self._references(golden), self._places([level[0].fraction])
+        )
+        return self.network.decode_frame(None, aligned, self._index(quality, 1))
+
+    def _ends(self, golden: Golden, span: int) -> dict[int, tuple[Token, Token]]:
+        """Tokens and symbols by position, of anchor and golden frame."""
+        return {0: (self.zero, self.zero), span: (golden.reference.token, golden.symbols)}
+
+    def _code_level(
+        self,
+        coder: Coder,
+        quality: int,
+        golden: Golden,
+        span: int,
+        level: list[TokenPlace],
+        known: dict[int, tuple[Token, Token]],
+        frames: Picture | None,
+    ) -> None:
+        """Code the tokens of one dyadic level and add them to `known`."""
+        sides = [(known[t.left], known[t.right]) for t in level]
+        guess = _cat([_interpolate(a[0], b[0], t.fraction) for (a, b), t in zip(sides, level, strict=True)])
+        near = (_cat([a[1] for a, _ in sides]), _cat([b[1] for _, b in sides]))
+        levels = [interval_level(t.right - t.left) for t in level]
+        context = self._context(guess, near, levels, span, Role.TOKEN, quality)
+        places = [t.position / span for t in level]
+        tokens, symbols = self._code_token(coder, context, self._references(golden), places, frames)
+        for i, place in enumerate(level):
+            known[place.position] = (_pick(tokens, i), _pick(symbols, i))
 
     def token_after(self, coder: Coder, quality: int, frame: Picture | None) -> Token:
         """Code the token of the next low-delay frame."""
@@ -93,13 +128,13 @@ class Group:
         return self.last[0]
 
     @staticmethod
-    def places(count: int, golden: Reference | None) -> list[float]:
+    def places(count: int, golden: Golden | None) -> list[float]:
         """Where `count` token frames in a row lie between the anchor and the golden frame, 0 where there is none."""
         return [0.0 if golden is None else (i + 1) / (count + 1) for i in range(count)]
 
-    def render(self, tokens: list[Token], golden: Reference | None, quality: int) -> Iterator[Picture]:
+    def render(self, tokens: list[Token], golden: Golden | None, quality: int) -> Iterator[Picture]:
         """Token frames from their tokens alone, in display order, as many at a time as fit."""
-        references = [self.anchor] if golden is None else [self.anchor, golden]
+        references = self._references(golden)
         places = self.places(len(tokens), golden)
         size = max(1, BATCH_PIXELS // self.anchor.picture.luma[0].numel())
         for start in range(0, len(tokens), size):
@@ -109,13 +144,15 @@ class Group:
             yield self.network.decode_frame(None, aligned, self._index(quality, len(tokens[chosen])))
 
     def refined(
-        self, coder: Coder, quality: int, token: Token, golden: Reference | None, place: float, frame: Picture | None
+        self, coder: Coder, quality: int, token: Token, golden: Golden | None, place: float, frame: Picture | None
     ) -> Picture:
         """Code y of one token frame and decode the frame."""
-        references = [self.anchor] if golden is None else [self.anchor, golden]
-        aligned = self.network.predict(token, references, self._places([place]))
+        aligned = self.network.predict(token, self._references(golden), self._places([place]))
         y = self._code_latent(coder, Role.TOKEN, quality, aligned, frame)
         return self.network.decode_frame(y, aligned, self._index(quality, 1))
+
+    def _references(self, golden: Golden | None) -> list[Reference]:
+        return [self.anchor] if golden is None else [self.anchor, golden.reference]
 
     def _code_token(
         self,

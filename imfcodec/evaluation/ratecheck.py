@@ -66,18 +66,18 @@ def check_rates(model: LoadedModel, clip: Path, quality: int, frame_limit: int) 
     Raises:
         InputError: the clip cannot be read.
     """
-    writers: list[CountingWriter] = []
-
-    def open_writer(tables: PriorTables) -> SymbolWriter:
-        writers.append(CountingWriter(tables, model.device))
-        return writers[-1]
-
-    encoder = Encoder(model, EncoderSettings(quality), open_writer=open_writer)
+    writers: list[SymbolWriter] = []
+    encoder = Encoder(
+        model,
+        EncoderSettings(quality),
+        open_writer=lambda tables: CountingWriter(tables, model.device),
+        keep=writers.append,
+    )
     with open_clip(clip, audio=False) as source:
         packets = encoder.encode(itertools.islice(source.frames(), frame_limit))
         coded = 8 * sum(len(packet.payload) for packet in packets)
     return RateCheck(
-        estimated_bits=sum(writer.estimated_bits for writer in writers),
+        estimated_bits=sum(writer.estimated_bits for writer in writers if isinstance(writer, CountingWriter)),
         coded_bits=coded,
         termination_bits=coded - sum(writer.range.bits for writer in writers),
     )

@@ -52,19 +52,16 @@ def spending_over_time(stream: bytes, frames: Sequence[Frame], quality: int) -> 
         token; g, u and y (with its hyper-latent) of the token frames; all else in the packet. The first packet's
         "other" includes the stream's header and end, so that all bits are those of the file.
     """
-    writers: list[PartWriter] = []
-
-    def open_writer(tables: PriorTables) -> SymbolWriter:
-        writers.append(PartWriter(tables))
-        return writers[-1]
-
-    packets = list(Encoder(load_model(), EncoderSettings(quality), open_writer=open_writer).encode(iter(frames)))
+    writers: list[SymbolWriter] = []
+    encoder = Encoder(load_model(), EncoderSettings(quality), open_writer=PartWriter, keep=writers.append)
+    packets = list(encoder.encode(iter(frames)))
     reader = StreamReader(io.BytesIO(stream))
     sizes = [record.size for record in reader.records() if isinstance(record.item, VideoPacket)]
     sizes[0] += len(stream) - sum(sizes)
     seconds = float(1 / reader.header.format.frame_rate)
     rows, frame = [], 0
     for packet, size, writer in zip(packets, sizes, writers, strict=True):
+        assert isinstance(writer, PartWriter)
         parts = _sum_parts(packet, writer.spent)
         parts["other"] = 8 * size - sum(parts.values())
         rows.append({"start": frame * seconds, "duration": packet.frame_count * seconds, **parts})

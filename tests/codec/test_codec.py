@@ -69,6 +69,23 @@ def test_quality_costs_bytes_and_gives_decibels(model, frames):
     assert points == sorted(points) and len({size for size, _ in points}) == 3
 
 
+def test_chunks_are_halved_where_golden_frames_do_not_tell_what_is_between(model, frames):
+    shown, u, v = frames[0].y, frames[0].u, frames[0].v
+    hidden = shown.copy()
+    hidden[32:64, 32:96] ^= 255
+    clips = {
+        "still": [Frame(shown, u, v, pts) for pts in range(33)],
+        "blinking": [Frame(hidden if 5 <= pts % 16 < 12 else shown, u, v, pts) for pts in range(33)],
+    }
+    lengths = {}
+    for name, clip in clips.items():
+        packets = encode(model, clip, quality=20)
+        lengths[name] = [p.frame_count for p in packets]
+        assert [f.pts for f in decode(model, packets, 128, 128)] == list(range(33))
+    assert lengths["still"] == [1, 16, 16] and max(lengths["blinking"]) < 16
+    assert [p.frame_count for p in encode(model, clips["blinking"], golden_interval=16)] == [1, 16, 16]
+
+
 @pytest.mark.parametrize(("width", "height"), [(16, 16), (97, 51), (64, 200)])
 def test_any_size(model, width, height):
     frames = face(width, height, 5)
@@ -87,7 +104,7 @@ def test_encoder_and_decoder_agree_to_the_sample(model, frames, monkeypatch):
     advance = groups.Group.advance
 
     def spy(self, golden):
-        anchors.append(golden.picture.luma.clone())
+        anchors.append(golden.reference.picture.luma.clone())
         advance(self, golden)
 
     monkeypatch.setattr(groups.Group, "advance", spy)
