@@ -13,6 +13,8 @@ from imfcodec.training.rollout import Outcome
 # Nominal quantisation step at quality 0 and 1; it sets the price of a bit (below).
 COARSEST, FINEST = 2.0, 0.02
 
+SMALLEST_COST = 1e-4  # bits per pixel; cheaper samples have nothing left to learn from
+
 
 def nominal_step(quality: Tensor) -> Tensor:
     """Nominal step by quantiser index 0..255."""
@@ -62,6 +64,15 @@ def rate_distortion(outcome: Outcome, rate_weight: float, l1: float = 0.0) -> Te
     if l1:
         distortion = distortion + l1 * absolute_error(outcome.picture, outcome.target, outcome.quality)
     return rate_weight * outcome.bits / pixels + distortion / bit_price(outcome.quality)
+
+
+def relative(cost: Tensor) -> Tensor:
+    """Logarithm of the rate-distortion cost of each sample, bits per pixel.
+
+    Between the lowest and the highest quality the cost grows a hundredfold, so that in a plain mean a few kilobits
+    count for nothing. A tenth less counts the same here at any rate and for any content, as it does in a BD-rate.
+    """
+    return (cost + SMALLEST_COST).log()
 
 
 def _error(picture: Picture, target: Picture, quality: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:

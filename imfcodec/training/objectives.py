@@ -16,7 +16,7 @@ from imfcodec.models.structure import LOW_DELAY_LEVEL, TokenPlace, interval_leve
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QUALITY_LEVELS
 from imfcodec.training.dataset import Batch, GroupShape
-from imfcodec.training.losses import decibels, rate_distortion
+from imfcodec.training.losses import decibels, rate_distortion, relative
 from imfcodec.training.rollout import Outcome, Rollout
 from imfcodec.training.shapes import ChunkShape, PairShape, delay_places, dyadic_places
 
@@ -235,8 +235,8 @@ def _between(dice: Tensor, low: int, high: int) -> Tensor:
 
 
 def _weigh(outcomes: dict[str, Outcome], weights: dict[str, float], rate_weight: float, l1: float = 0.0) -> Parts:
-    loss = sum(weights[name] * rate_distortion(o, rate_weight, l1).mean() for name, o in outcomes.items())
-    assert isinstance(loss, Tensor)
+    costs = torch.stack([weights[name] * rate_distortion(o, rate_weight, l1) for name, o in outcomes.items()]).sum(0)
+    loss = relative(costs).mean()
     figures = {f"{name}/{key}": value for name, o in outcomes.items() for key, value in _figures(o).items()}
     return Parts(loss, figures, outcomes)
 
