@@ -32,6 +32,7 @@ from imfcodec.training.objectives import Objective
 from imfcodec.training.watch import TokenEntropy
 
 LOG_SECONDS, SAVE_SECONDS = 30.0, 180.0
+MOST_PASSED_OVER = 5
 CHECKPOINT, MODEL = "checkpoint.pt", "model.safetensors"
 
 
@@ -134,6 +135,7 @@ class Trainer:
         self.module, self.optimizer = fabric.setup(TrainingStep(self.network, objective, perceptual), optimizer)
         self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.step, self.seconds = 0, 0.0
+        self._passed_over = 0  # steps in a row
         if fabric.is_global_zero:
             run.mkdir(parents=True, exist_ok=True)
         self.log = Logbook(run if fabric.is_global_zero else None, say)
@@ -181,8 +183,10 @@ class Trainer:
     def advance(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Take one optimisation step; returns the figures of the batch.
 
+        A step whose gradient is not finite is passed over: the weights are left as they were.
+
         Raises:
-            DivergenceError: the gradient is not finite; the weights are left as they were.
+            DivergenceError: that was the case `MOST_PASSED_OVER` times in a row.
         """
         torch.manual_seed(_seed(self.config.seed, self.step, self.fabric.global_rank))
         if self.critic is not None:
@@ -196,15 +200,24 @@ class Trainer:
             self.module, self.optimizer, max_norm=self.config.optimizer.clip_norm, error_if_nonfinite=False
         )
         assert norm is not None
-        if not torch.isfinite(norm) and self.config.precision != "16-mixed":  # there the scaler passes over the step
-            raise DivergenceError(
-                f"the gradient of step {self.step} is not finite; resume from {self.run / CHECKPOINT} at a lower rate"
-            )
-        self.optimizer.step()
-        self.average.update_parameters(self.network)
+        if torch.isfinite(norm) or self.config.precision == "16-mixed":  # there the scaler passes over the step
+            self.optimizer.step()
+            self.average.update_parameters(self.network)
+            self._passed_over = 0
+        else:
+            self._pass_over()
         self.step += 1
         figures = {**result.figures, "norm": norm}
         return figures | (self.critic.advance(result.decoded, result.targets) if self.critic else {})
+
+    def _pass_over(self) -> None:
+        self._passed_over += 1
+        if self._passed_over == MOST_PASSED_OVER:
+            raise DivergenceError(
+                f"the gradient of step {self.step} and those before it are not finite; resume from "
+                f"{self.run / CHECKPOINT} at a lower rate"
+            )
+        self.say(f"warning, step {self.step}: the gradient is not finite, passed over")
 
     def save(self) -> None:
         """Write the checkpoint, all of it or nothing."""
