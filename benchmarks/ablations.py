@@ -46,8 +46,7 @@ SPAN = 8  # frames between the references that are measured; the target lies in 
 BASE: Mapping[str, Any] = {
     "rate_from": 0.0,
     "rate_until": 0.1,
-    "ema_decay": 0.98,  # a few hundred steps are too short for the stage's average and warm-up
-    "optimizer.warmup_steps": 20,
+    "optimizer.warmup_steps": 20,  # a few hundred steps are too short for the stage's
     "data.crop": 128,
     "data.batch": 4,
     "data.workers": 0,

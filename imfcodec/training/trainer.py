@@ -16,7 +16,7 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from imfcodec.errors import ImfError, UsageError
 from imfcodec.models.network import ImfNetwork
@@ -52,6 +52,8 @@ Validate = Callable[[Path], ValidationResult]
 class DivergenceError(ImfError):
     """Training has left the finite numbers."""
 
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 PerceptualLoss = Callable[[list[Picture], list[Picture]], tuple[Tensor, dict[str, Tensor]]]
 """Loss and figures of decoded pictures and their originals."""
@@ -133,7 +135,7 @@ class Trainer:
         self.critic = critic
         perceptual = critic.generator_loss if critic else None
         self.module, self.optimizer = fabric.setup(TrainingStep(self.network, objective, perceptual), optimizer)
-        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.average = AveragedModel(self.network, multi_avg_fn=power_average(config.average_power))
         self.step, self.seconds = 0, 0.0
         self._passed_over = 0  # steps in a row
         if fabric.is_global_zero:
@@ -296,6 +298,18 @@ def learning_rate(config: StageConfig, step: int, progress: float) -> float:
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return settings.rate * warm * (cosine * (1 - settings.final_share) + settings.final_share)
+
+
+def power_average(power: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Update rule of an `AveragedModel` in which the n-th of N steps weighs (n / N)^power."""
+
+    @torch.no_grad()
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        share = 1 - (1 - 1 / (float(count) + 1)) ** (power + 1)
+        for old, new in zip(averaged, current, strict=True):
+            old.lerp_(new, share)
+
+    return update
 
 
 def rate_weight(config: StageConfig, progress: float) -> float:

@@ -18,7 +18,7 @@ from imfcodec.training.checkpoint import load_checkpoint
 from imfcodec.training.config import load_stage
 from imfcodec.training.export import export, load_average
 from imfcodec.training.start import load_start, start_as_transform_codec
-from imfcodec.training.trainer import MOST_PASSED_OVER, DivergenceError, learning_rate, rate_weight
+from imfcodec.training.trainer import MOST_PASSED_OVER, DivergenceError, learning_rate, power_average, rate_weight
 from imfcodec.zoo import load_model, load_model_by_id
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,6 +71,17 @@ def test_a_checkpoint_of_another_stage_is_refused(make_trainer, advance, tmp_pat
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
     with pytest.raises(InputError, match="give the checkpoint"):
         make_trainer("key").resume()
+
+
+def test_the_average_weighs_late_steps_by_a_power_of_their_number():
+    values = torch.rand(20)
+    average = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(1, 1), multi_avg_fn=power_average(3))
+    for value in values:
+        linear = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(linear.weight, float(value))
+        average.update_parameters(linear)
+    weights = torch.arange(21.0).pow(4).diff() / 20**4  # the integral of 4 (n / N)^3 over each step
+    assert float(average.module.weight) == pytest.approx(float((weights * values).sum()), rel=1e-5)
 
 
 def test_divergence_is_noticed_before_it_does_harm(make_trainer, advance):
