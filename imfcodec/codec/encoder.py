@@ -141,7 +141,7 @@ class Encoder:
         key_error = _error(group.anchor.picture, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         while chunk := frames.take(span):
-            for packet in self._encode_delay(group, chunk) if span == 1 else self._encode_chunks(group, chunk):
+            for packet in self._encode_chunks(group, chunk):
                 yield packet
             if packet.golden and _error(group.anchor.picture, self._picture(chunk[-1:])) > key_error * _FALL:
                 frames.close()
@@ -159,6 +159,8 @@ class Encoder:
 
     def _encode_chunk(self, group: Group, frames: list[Frame]) -> VideoPacket | None:
         """Encode a chunk, or change nothing and return None where it had better be halved."""
+        if self.settings.structure == "low-delay":
+            return self._encode_delay(group, frames)
         pictures = [self._picture([frame]) for frame in frames]
         writer = self._writer()
         writer.range.encode_flag(self.point.refine)
@@ -185,18 +187,17 @@ class Encoder:
         middle = group.middle(self._writer(), self.point.token, golden, len(pictures), target)
         return _error(middle, target) > self.point.split * _error(golden.reference.picture, pictures[-1])
 
-    def _encode_delay(self, group: Group, chunk: list[Frame]) -> Iterator[VideoPacket]:
+    def _encode_delay(self, group: Group, chunk: list[Frame]) -> VideoPacket:
         picture = self._picture(chunk)
         writer = self._writer()
         if group.distance + 1 >= self.point.interval:
             group.advance(group.golden(writer, self.point.golden, group.distance + 1, picture))
-            yield self._packet(PacketKind.DELAY_GOLDEN, chunk, writer)
-            return
+            return self._packet(PacketKind.DELAY_GOLDEN, chunk, writer)
         writer.range.encode_flag(self.point.refine)
         token = group.token_after(writer, self.point.token, picture)
         if self.point.refine:
             group.refined(writer, self.point.token, token, None, 0.0, picture)
-        yield self._packet(PacketKind.DELAY_TOKEN, chunk, writer)
+        return self._packet(PacketKind.DELAY_TOKEN, chunk, writer)
 
     def _packet(self, kind: PacketKind, frames: list[Frame], writer: SymbolWriter, golden: bool = False) -> VideoPacket:
         if self._keep is not None:

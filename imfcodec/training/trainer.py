@@ -202,15 +202,16 @@ class Trainer:
             self.module, self.optimizer, max_norm=self.config.optimizer.clip_norm, error_if_nonfinite=False
         )
         assert norm is not None
+        figures = {**result.figures, "norm": norm}
         if torch.isfinite(norm) or self.config.precision == "16-mixed":  # there the scaler passes over the step
             self.optimizer.step()
             self.average.update_parameters(self.network)
             self._passed_over = 0
+            figures |= self.critic.advance(result.decoded, result.targets) if self.critic else {}
         else:
             self._pass_over()
         self.step += 1
-        figures = {**result.figures, "norm": norm}
-        return figures | (self.critic.advance(result.decoded, result.targets) if self.critic else {})
+        return figures
 
     def _pass_over(self) -> None:
         self._passed_over += 1

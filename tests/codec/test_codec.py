@@ -99,7 +99,10 @@ def test_short_clips(model, count):
     assert len(decode(model, encode(model, frames, golden_interval=8), 64, 64)) == count
 
 
-def test_encoder_and_decoder_agree_to_the_sample(model, frames, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_encoder_and_decoder_agree_to_the_sample(frames, monkeypatch, structure, dtype):
+    model = load_model(dtype=dtype)
     anchors: list[torch.Tensor] = []
     advance = groups.Group.advance
 
@@ -108,7 +111,7 @@ def test_encoder_and_decoder_agree_to_the_sample(model, frames, monkeypatch):
         advance(self, golden)
 
     monkeypatch.setattr(groups.Group, "advance", spy)
-    packets = encode(model, frames, golden_interval=8)
+    packets = encode(model, frames, structure=structure, golden_interval=7)
     encoded = len(anchors)
     decode(model, packets, 128, 128)
     assert encoded == len(anchors) - encoded == 3
