@@ -28,6 +28,7 @@ def describe_stream(summary: StreamSummary) -> Report:
         "frames": summary.total_frames,
         "key_frames": summary.key_frames,
         "duration_seconds": summary.duration_seconds,
+        "last_duration_seconds": float(summary.last_duration * video.time_base),
         "bytes": summary.size_bytes,
         "kbps": _kbps(summary.size_bytes, summary),
         "kbps_by_kind": {kind: _kbps(count, summary) for kind, count in summary.bytes_by_kind.items()},
