@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MODEL_ID_BYTES = 8
 DEFAULT_MODEL = "talk"
 _FOLDER = Path(__file__).parent / "weights"
-_TABLES = ("gaussian", "hyper")
+TRAINING_PREFIX = "training."
+"""Of tensors that training goes on from and coding does not need."""
+_NOT_NETWORK = ("tables.", TRAINING_PREFIX)  # prefixes of tensors beside the network's
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class LoadedModel:
         tables: integer probability tables.
         model_id: 8 bytes.
         device, dtype: where and in which precision to compute (`autocast`).
+        training: tensors that training goes on from, by name with `TRAINING_PREFIX`.
     """
 
     network: "ImfNetwork"
@@ -48,6 +51,7 @@ class LoadedModel:
     model_id: bytes
     device: "torch.device"
     dtype: "torch.dtype"
+    training: "dict[str, torch.Tensor]"
 
     def autocast(self) -> "torch.autocast":
         """Context in which the floating-point networks compute in `dtype`."""
@@ -61,13 +65,10 @@ def available_models() -> list[ModelInfo]:
     return [_describe(path) for path in sorted(_FOLDER.glob("*.safetensors"))]
 
 
-def load_model(
-    name_or_path: str | None = None, *, device: str = "cpu", dtype: str = "float32", likelihoods: bool = False
-) -> LoadedModel:
+def load_model(name_or_path: str | None = None, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """Load a model by name, by path, or the default one.
 
     Args:
-        likelihoods: with all that training has and estimating rates needs; coding does not, and starts sooner without.
         device: a torch device, "cpu" or "cuda".
         dtype: "float32" or "bfloat16", of the floating-point networks; symbols are the same for both.
     Raises:
@@ -78,7 +79,7 @@ def load_model(
     if not path.is_file():
         known = ", ".join(info.name for info in available_models()) or "none"
         raise ModelError(f"no model {name}; give a .safetensors file or one of: {known}")
-    return _load(path, device, dtype, likelihoods=likelihoods)
+    return _load(path, device, dtype)
 
 
 def load_model_by_id(model_id: bytes, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
@@ -96,7 +97,7 @@ def load_model_by_id(model_id: bytes, *, device: str = "cpu", dtype: str = "floa
 def _describe(path: Path) -> ModelInfo:
     header = _header(path)
     parameters = sum(
-        _product(entry["shape"]) for name, entry in header.items() if not name.startswith(("__", "tables."))
+        _product(entry["shape"]) for name, entry in header.items() if not name.startswith(("__", *_NOT_NETWORK))
     )
     return ModelInfo(path.stem, _model_id(path), parameters, path, path.stem == DEFAULT_MODEL)
 
@@ -124,7 +125,7 @@ def _model_id(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()[:MODEL_ID_BYTES]
 
 
-def _load(path: Path, device: str, dtype: str, *, likelihoods: bool = False) -> LoadedModel:
+def _load(path: Path, device: str, dtype: str) -> LoadedModel:
     import torch
     from safetensors.torch import load_file
 
@@ -135,29 +136,23 @@ def _load(path: Path, device: str, dtype: str, *, likelihoods: bool = False) -> 
         raise ModelError(f"{path} holds no imfcodec model; give a file made by imfcodec.training.export")
     config = ModelConfig.from_dict(json.loads(str(metadata["config"])))
     tensors = load_file(path)
-    tables = {name: tensors.pop(name) for name in list(tensors) if name.startswith("tables.")}
-    network = ImfNetwork(config, likelihoods=likelihoods)
-    prefix = "latent_prior.bottleneck."
-    bottleneck = network.latent_prior.bottleneck.state_dict(prefix=prefix)  # holds tables for training, or less
-    wanted = {name: value.float() for name, value in tensors.items() if name in bottleneck or prefix not in name}
+    network = ImfNetwork(config)
     try:
-        network.load_state_dict({**bottleneck, **wanted})
+        network.load_state_dict({n: value.float() for n, value in tensors.items() if not n.startswith(_NOT_NETWORK)})
     except RuntimeError as error:
         raise ModelError(
             f"{path} does not fit this version of imfcodec: {' '.join(str(error).split())[:300]}"
         ) from None
+    training = {name: value for name, value in tensors.items() if name.startswith(TRAINING_PREFIX)}
     place = torch.device(device)
     network = network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
-    return LoadedModel(network, _prior_tables(tables), _model_id(path), place, getattr(torch, dtype))
+    return LoadedModel(network, _prior_tables(tensors), _model_id(path), place, getattr(torch, dtype), training)
 
 
 def _prior_tables(tensors: "dict[str, torch.Tensor]") -> "PriorTables":
     from imfcodec.entropy.coder import CodingTables
     from imfcodec.entropy.tables import Tables
-    from imfcodec.latents.symbols import PriorTables
+    from imfcodec.models.coding import Table
 
-    gaussian, hyper = (
-        CodingTables(Tables(*(tensors[f"tables.{name}.{part}"].numpy() for part in ("cdf", "lengths", "offsets"))))
-        for name in _TABLES
-    )
-    return PriorTables(gaussian, hyper)
+    parts = ("cdf", "lengths", "offsets")
+    return {t: CodingTables(Tables(*(tensors[f"tables.{t.value}.{part}"].numpy() for part in parts))) for t in Table}

@@ -7,21 +7,20 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from imfcodec.nn.blocks import zero_init
-
-WAVELENGTHS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # cells
-POSITION_CHANNELS = 4 * len(WAVELENGTHS)
+from imfcodec.nn.blocks import Pointwise, zero_init
 
 
-def position_code(position: Tensor) -> Tensor:
+def position_code(position: Tensor, wavelengths: tuple[float, ...]) -> Tensor:
     """Sines and cosines of positions.
 
     Args:
         position: float [B, 2, h, w], (x, y) in cells.
+        wavelengths: in cells.
     Returns:
-        [B, 24, h, w], values in -1..1. Dot products of two codes fall with the distance of their positions.
+        [B, 4 * len(wavelengths), h, w], values in -1..1. Dot products of two codes fall with the distance of their
+        positions.
     """
-    rate = 2 * math.pi / torch.tensor(WAVELENGTHS, device=position.device)
+    rate = 2 * math.pi / torch.tensor(wavelengths, device=position.device)
     phase = rearrange(position[:, :, None].float() * rate[:, None, None], "b d n h w -> b (d n) h w")
     return torch.cat([phase.sin(), phase.cos()], 1)
 
@@ -32,13 +31,13 @@ class CrossAttention(nn.Module):
     Positions enter queries and keys only, as further channels with a learned sharpness.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, wavelengths: tuple[float, ...]) -> None:
         super().__init__()
-        self.heads = heads
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Conv2d(channels, channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.output = nn.Conv2d(channels, channels, 1)
+        self.heads, self.wavelengths = heads, wavelengths
+        self.query = Pointwise(channels, channels)
+        self.key = Pointwise(channels, channels)
+        self.value = Pointwise(channels, channels)
+        self.output = Pointwise(channels, channels)
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), math.log(8.0)))
 
     def forward(
@@ -64,7 +63,8 @@ class CrossAttention(nn.Module):
 
     def _split(self, content: Tensor, position: Tensor, sharpness: Tensor | None) -> Tensor:
         content = rearrange(content, "b (n c) h w -> b n (h w) c", n=self.heads)
-        code = rearrange(position_code(position), "b c h w -> b 1 (h w) c").expand(content.shape[0], self.heads, -1, -1)
+        code = rearrange(position_code(position, self.wavelengths), "b c h w -> b 1 (h w) c")
+        code = code.expand(content.shape[0], self.heads, -1, -1)
         if sharpness is not None:
             content, code = content * content.shape[-1] ** -0.5, code * sharpness
         return torch.cat([content, code.to(content.dtype)], -1)
@@ -82,7 +82,7 @@ class TransformerBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(channels),
             nn.Linear(channels, 2 * channels),
-            nn.GELU(),
+            nn.SiLU(),
             zero_init(nn.Linear(2 * channels, channels)),
         )
 

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from imfcodec.models.prior import Condition, Role, TokenContext
+from imfcodec.models.rate import RateEstimator
 from torch.utils.flop_counter import FlopCounterMode
 
 from imfcodec.config import DEFAULT, PAPER, ModelConfig
 from imfcodec.errors import ModelError
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.prior import Condition, Role, TokenContext
-from imfcodec.models.rate import RateEstimator
 from imfcodec.nn.picture import Picture
 from imfcodec.training.rollout import Rollout
 from imfcodec.training.start import start_as_transform_codec

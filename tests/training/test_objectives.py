@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from imfcodec.models.prior import Role
+
 from imfcodec.training.losses import chroma_weight, nominal_step
 from imfcodec.training.watch import TokenEntropy, find_problems
 
