@@ -32,6 +32,7 @@ from imfcodec.bitstream.packet import (
     encode_audio,
     encode_video,
     frame_packet,
+    is_first_byte,
     is_intact,
     peek_head,
     peek_packet,
@@ -521,6 +522,8 @@ class StreamReader:
 
     def _is_sound(self, start: int) -> bool:
         """Whether a packet with matching checksum begins `start` bytes ahead."""
+        if not self._source.available(start + 1) > start or not is_first_byte(self._source.peek_byte(start)):
+            return False
         try:
             _, _, end = peek_head(self._source, start)
             return is_intact(self._source, start, end)

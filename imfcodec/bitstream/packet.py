@@ -142,6 +142,11 @@ class PacketHead:
         return _HEADS[byte]
 
 
+def is_first_byte(byte: int) -> bool:
+    """Whether packets may begin with `byte`."""
+    return byte in _HEADS
+
+
 def _all_heads() -> Iterator[PacketHead]:
     for kind in PacketKind:
         if kind is not PacketKind.CHUNK:

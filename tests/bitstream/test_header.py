@@ -31,7 +31,7 @@ def read(data: bytes) -> StreamHeader:
     return read_header(ByteSource(io.BytesIO(data)))
 
 
-def seal(body: bytes, version: int = 1) -> bytes:
+def seal(body: bytes, version: int = 2) -> bytes:
     data = b"IMF" + bytes((version,)) + encode_varint(len(body)) + body
     return data + crc16(data).to_bytes(2, "big")
 
@@ -149,8 +149,8 @@ def test_header_faults_are_named() -> None:
     assert read(seal(body)) == PLAIN
     with pytest.raises(CorruptStreamError, match="this is not an"):
         read(b"RIFF" + bytes(40))
-    with pytest.raises(CorruptStreamError, match="version 2"):
-        read(seal(body, version=2))
+    with pytest.raises(CorruptStreamError, match="version 3 is unknown, this build reads 2"):
+        read(seal(body, version=3))
     with pytest.raises(CorruptStreamError, match="checksum"):
         read(seal(body)[:-1] + b"\0")
     with pytest.raises(CorruptStreamError, match="1 bytes too many"):
@@ -158,7 +158,7 @@ def test_header_faults_are_named() -> None:
     with pytest.raises(CorruptStreamError, match="runs past"):
         read(seal(body[:-1]))
     with pytest.raises(LimitError, match="above the limit"):
-        read(b"IMF\x01" + encode_varint(MAX_HEADER_BYTES + 1))
+        read(b"IMF\x02" + encode_varint(MAX_HEADER_BYTES + 1))
     for length in range(len(seal(body))):
         with pytest.raises(TruncatedStreamError):
             read(seal(body)[:length])
