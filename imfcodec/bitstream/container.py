@@ -268,6 +268,10 @@ class _FramePlan:
             raise CorruptStreamError(f"key frame number {frame} in a stream of {self._bounds[-1]} frames")
         self._group = frame
 
+    def learn_total(self, frames: int) -> None:
+        """Take the number of frames from elsewhere where nothing else is known."""
+        self._bounds = self._bounds or (frames,)
+
     def is_open_at(self, frame: int) -> bool:
         """Whether `frame` is the open group's key frame."""
         return frame == self._group
@@ -427,6 +431,7 @@ class StreamReader:
             raise CorruptStreamError(fault)
         if self._source.available(raw.size + 1) > raw.size:
             self._early_end = end
+            self._plan.learn_total(end.total_frames)
             raise CorruptStreamError(f"bytes follow the end packet; {fault}")
         return [*([] if self._has_loss else [LostPacket(None, 0, fault)]), *self._finish(end)]
 
@@ -472,7 +477,7 @@ class StreamReader:
         if self._frames_made_up + missing > max(MAX_GAP_FRAMES, self._source.offset):
             return [LostPacket(None, None, f"{reason}, too many to conceal")]
         self._frames_made_up += missing
-        stamps = self._state.nominal_pts(missing) if pts is None else self._state.spread_pts(missing, pts)
+        stamps = self._state.spread_pts(missing, pts)
         if not self._state.holds(stamps):
             return [LostPacket(None, None, f"{reason}, at times above the limits")]
         pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
