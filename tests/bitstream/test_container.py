@@ -148,6 +148,62 @@ def test_video_time_stamps_of_a_variable_rate(write_stream: Write) -> None:
     assert constant == 1 + 1 + 3 + 1 + 2  # first byte, length, a byte a frame, payload, checksum
 
 
+@pytest.mark.parametrize("ticks", [1, 511, 513, 1 << 60])
+def test_last_duration_round_trip(ticks: int, write_stream: Write) -> None:
+    header, packets = talking_head(2)
+    for variable in (False, True):
+        data = write_stream(replace(header, variable_rate=variable), packets, ticks)
+        summary = verify_structure(io.BytesIO(data))
+        assert summary.last_duration == ticks
+        assert summary.duration_seconds == pytest.approx((18 * 512 + ticks) / 15360)
+
+
+def test_nominal_last_duration_is_one_byte(write_stream: Write) -> None:
+    header, packets = talking_head(2)
+    data = write_stream(header, packets)
+    assert data == write_stream(header, packets, 512)
+    reader = StreamReader(io.BytesIO(data))
+    assert reader.last_duration is None
+    list(reader)
+    assert reader.last_duration == 512
+    assert verify_structure(io.BytesIO(data)).duration_seconds == pytest.approx(19 / 30)
+
+
+@pytest.mark.parametrize(("frames", "ticks"), [(1, 0), (1, -1), (1, (1 << 60) + 1), (0, 5)])
+def test_last_durations_that_cannot_be_written(frames: int, ticks: int) -> None:
+    header, packets = talking_head(1)
+    sink = io.BytesIO()
+    writer = StreamWriter(sink, header)
+    for packet in packets[:frames]:
+        writer.write_video(packet)
+    before = sink.getvalue()
+    with pytest.raises(UsageError, match="last duration"):
+        writer.close(ticks)
+    assert sink.getvalue() == before
+
+
+def test_audio_packets_without_data_are_left_out(mixed_header: StreamHeader) -> None:
+    sink = io.BytesIO()
+    with StreamWriter(sink, mixed_header) as writer:
+        writer.write_audio([AudioPacket(0, 960, b"a"), AudioPacket(960, 960, b"")])
+        writer.write_audio([AudioPacket(0, 960, b"")])
+    assert read_all(sink.getvalue()) == [AudioBatch((AudioPacket(0, 960, b"a"),))]
+
+
+def test_quantisers_a_packet_has_no_frames_for_are_not_written(write_stream: Write) -> None:
+    header, (key, *_) = talking_head(1)
+    for kind, own, size in (
+        (PacketKind.DELAY_GOLDEN, Quantisers(40, 9, 9), 4),
+        (PacketKind.DELAY_TOKEN, Quantisers(9, 9, 50), 4),
+        (PacketKind.DELAY_TOKEN, Quantisers(9, 9, 51), 5),
+        (CHUNK, Quantisers(9, 9, 50), 4),
+    ):
+        data = write_stream(header, [key, VideoPacket(kind, 1, header.pts_from(1, 1), b"", own)])
+        assert [info.size for info in list_packets(io.BytesIO(data))][1] == size
+        kept = {PacketKind.DELAY_GOLDEN: replace(USUAL, golden=own.golden)}.get(kind, replace(USUAL, token=own.token))
+        assert video_of(read_all(data))[1].quantisers == kept
+
+
 def test_constant_rate_time_stamps_cost_nothing_and_are_checked(write_stream: Write) -> None:
     header, packets = talking_head(2)
     assert next(list_packets(io.BytesIO(write_stream(header, packets)))).size == 650 + 10
