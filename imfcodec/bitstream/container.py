@@ -282,9 +282,11 @@ class _FramePlan:
         position = bisect_right(self._bounds, self._group)
         return self._bounds[position] if position < len(self._bounds) else MAX_FRAMES
 
-    def next_group(self, frame: int) -> int:
-        """Number of the key frame next to come, `frame` where that is not known."""
-        return self.limit if self.limit < (self._bounds or (0,))[-1] else frame
+    def next_group(self, frame: int) -> int | None:
+        """Number of the next key frame, `frame` where that is not known; None where no more can come."""
+        if self._bounds and self.limit < self._bounds[-1]:
+            return self.limit
+        return frame if frame < self.limit else None
 
 
 class StreamReader:
@@ -539,8 +541,9 @@ class StreamReader:
         """Move the frame count past a packet of which only the head is believed, and say what is lost by that."""
         gap: list[LostPacket] = []
         if head.kind is PacketKind.KEY:
-            if not self._plan.is_open_at(self._state.frame):
-                gap = self._resume(self._plan.next_group(self._state.frame))
+            number = self._plan.next_group(self._state.frame)
+            if number is not None and not self._plan.is_open_at(self._state.frame):
+                gap = self._resume(number)
             self._state.usual = None
         count = head.frame_count
         pts = self._state.nominal_pts(count)
