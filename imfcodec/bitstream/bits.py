@@ -155,6 +155,8 @@ class ByteSource:
 
     def peek_varint(self, start: int) -> tuple[int, int]:
         """The varint at `start` and the position after it."""
+        if (digit := self.peek_byte(start)) < 0x80:
+            return digit, start + 1
         end = start + 1
         while self.peek_byte(end - 1) >= 0x80 and end - start < MAX_VARINT_BYTES:
             end += 1

@@ -32,6 +32,7 @@ from imfcodec.bitstream.packet import (
     encode_audio,
     encode_video,
     frame_packet,
+    is_first_byte,
     is_intact,
     peek_head,
     peek_packet,
@@ -267,6 +268,10 @@ class _FramePlan:
             raise CorruptStreamError(f"key frame number {frame} in a stream of {self._bounds[-1]} frames")
         self._group = frame
 
+    def learn_total(self, frames: int) -> None:
+        """Take the number of frames from elsewhere where nothing else is known."""
+        self._bounds = self._bounds or (frames,)
+
     def is_open_at(self, frame: int) -> bool:
         """Whether `frame` is the open group's key frame."""
         return frame == self._group
@@ -277,9 +282,11 @@ class _FramePlan:
         position = bisect_right(self._bounds, self._group)
         return self._bounds[position] if position < len(self._bounds) else MAX_FRAMES
 
-    def next_group(self, frame: int) -> int:
-        """Number of the key frame next to come, `frame` where that is not known."""
-        return self.limit if self.limit < (self._bounds or (0,))[-1] else frame
+    def next_group(self, frame: int) -> int | None:
+        """Number of the next key frame, `frame` where that is not known; None where no more can come."""
+        if self._bounds and self.limit < self._bounds[-1]:
+            return self.limit
+        return frame if frame < self.limit else None
 
 
 class StreamReader:
@@ -426,6 +433,7 @@ class StreamReader:
             raise CorruptStreamError(fault)
         if self._source.available(raw.size + 1) > raw.size:
             self._early_end = end
+            self._plan.learn_total(end.total_frames)
             raise CorruptStreamError(f"bytes follow the end packet; {fault}")
         return [*([] if self._has_loss else [LostPacket(None, 0, fault)]), *self._finish(end)]
 
@@ -471,7 +479,7 @@ class StreamReader:
         if self._frames_made_up + missing > max(MAX_GAP_FRAMES, self._source.offset):
             return [LostPacket(None, None, f"{reason}, too many to conceal")]
         self._frames_made_up += missing
-        stamps = self._state.nominal_pts(missing) if pts is None else self._state.spread_pts(missing, pts)
+        stamps = self._state.spread_pts(missing, pts)
         if not self._state.holds(stamps):
             return [LostPacket(None, None, f"{reason}, at times above the limits")]
         pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
@@ -521,6 +529,8 @@ class StreamReader:
 
     def _is_sound(self, start: int) -> bool:
         """Whether a packet with matching checksum begins `start` bytes ahead."""
+        if not self._source.available(start + 1) > start or not is_first_byte(self._source.peek_byte(start)):
+            return False
         try:
             _, _, end = peek_head(self._source, start)
             return is_intact(self._source, start, end)
@@ -531,8 +541,9 @@ class StreamReader:
         """Move the frame count past a packet of which only the head is believed, and say what is lost by that."""
         gap: list[LostPacket] = []
         if head.kind is PacketKind.KEY:
-            if not self._plan.is_open_at(self._state.frame):
-                gap = self._resume(self._plan.next_group(self._state.frame))
+            number = self._plan.next_group(self._state.frame)
+            if number is not None and not self._plan.is_open_at(self._state.frame):
+                gap = self._resume(number)
             self._state.usual = None
         count = head.frame_count
         pts = self._state.nominal_pts(count)

@@ -142,6 +142,11 @@ class PacketHead:
         return _HEADS[byte]
 
 
+def is_first_byte(byte: int) -> bool:
+    """Whether packets may begin with `byte`."""
+    return byte in _HEADS
+
+
 def _all_heads() -> Iterator[PacketHead]:
     for kind in PacketKind:
         if kind is not PacketKind.CHUNK:
@@ -219,10 +224,10 @@ class VideoState:
             return self.header.pts_from(self.frame, count)
         return tuple(self.last_pts + (index + 1) * self.header.nominal_ticks for index in range(count))
 
-    def spread_pts(self, count: int, until: int) -> tuple[int, ...]:
-        """Time stamps for `count` missing frames before one at `until`: even steps, or nominal where none fit."""
-        room = until - self.last_pts
-        if not self.header.variable_rate or room <= count:
+    def spread_pts(self, count: int, until: int | None) -> tuple[int, ...]:
+        """Time stamps for `count` missing frames, in even steps up to one at `until` where that is known and fits."""
+        room = 0 if until is None else until - self.last_pts
+        if room <= count:
             return self.nominal_pts(count)
         return tuple(self.last_pts + room * (index + 1) // (count + 1) for index in range(count))
 
@@ -274,13 +279,20 @@ def encode_video(packet: VideoPacket, state: VideoState) -> bytes:
     return data
 
 
-def read_key_place(raw: RawPacket, header: StreamHeader) -> tuple[int, int]:
-    """Number and time stamp of the key frame in a KEY packet; LimitError when they are above the limits."""
+def read_key_place(raw: RawPacket, header: StreamHeader) -> tuple[int, int | None]:
+    """Number of the key frame in a KEY packet, and its time stamp if the packet has a readable one.
+
+    Raises:
+        CorruptStreamError, LimitError: the number cannot be read or is above the limit.
+    """
     cursor = ByteCursor(raw.body)
     cursor.take(_KEY_SETTINGS_BYTES)
     if (number := cursor.varint()) >= MAX_FRAMES:
         raise LimitError(f"key frame number {number} is above the limit of {MAX_FRAMES} frames")
-    return number, header.first_pts + cursor.zigzag() if header.variable_rate else header.pts_at(number)
+    try:
+        return number, check_time_stamp(header.first_pts + cursor.zigzag()) if header.variable_rate else None
+    except (CorruptStreamError, LimitError):
+        return number, None
 
 
 def decode_video(raw: RawPacket, state: VideoState) -> VideoPacket:
