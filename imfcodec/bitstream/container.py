@@ -260,12 +260,17 @@ class _FramePlan:
 
     def __init__(self, bounds: Sequence[int]) -> None:
         self._bounds = bounds
+        self._keys = frozenset(bounds[:-1])
         self._group = -1
 
+    def admits(self, frame: int) -> bool:
+        """Whether key frame number `frame` may come now: not one beyond the end, nor of a group known to be over."""
+        if len(self._keys) > 1:  # the index was there, and names all of them
+            return frame in self._keys and frame >= self._group
+        return not self._bounds or frame < self._bounds[-1]
+
     def open_group(self, frame: int) -> None:
-        """Say that key frame number `frame` is at hand; CorruptStreamError where there cannot be one."""
-        if self._bounds and frame >= self._bounds[-1]:
-            raise CorruptStreamError(f"key frame number {frame} in a stream of {self._bounds[-1]} frames")
+        """Say that key frame number `frame` is at hand."""
         self._group = frame
 
     def learn_total(self, frames: int) -> None:
@@ -386,13 +391,22 @@ class StreamReader:
         """Interpret the packet ahead, whose checksum matches, and move past it."""
         items: list[Item | None] = []
         try:
-            if self._conceal and raw.head.kind is PacketKind.KEY:
-                items += self._resume(*read_key_place(raw, self.header))
-            items += self._interpret(raw)
+            place = read_key_place(raw, self.header) if self._conceal and raw.head.kind is PacketKind.KEY else None
+            if place and self._is_stray(place[0]):
+                items.append(LostPacket(PacketKind.KEY, 0, f"key frame {place[0]} comes again or out of order"))
+                self._has_loss = True
+            else:
+                items += self._resume(*place) if place else []
+                items += self._interpret(raw)
         except _FAULTS as error:
             items += self._lose(raw.head, self._tolerate(error))
         self._source.consume(raw.size)
         return items
+
+    def _is_stray(self, number: int) -> bool:
+        """Whether an intact key frame is one that was used before, or cannot come here."""
+        is_used = self._plan.is_open_at(number) and self._state.usual is not None
+        return is_used or not self._plan.admits(number)
 
     def _interpret(self, raw: RawPacket) -> list[Item | None]:
         kind = raw.head.kind
@@ -482,6 +496,7 @@ class StreamReader:
         stamps = self._state.spread_pts(missing, pts)
         if not self._state.holds(stamps):
             return [LostPacket(None, None, f"{reason}, at times above the limits")]
+        self._state.last_pts = stamps[-1]
         pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
         return [LostPacket(None, len(piece), reason, piece) for piece in pieces]
 
