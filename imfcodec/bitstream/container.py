@@ -304,8 +304,9 @@ class StreamReader:
     field if a sound packet begins there, otherwise at the next place where one does. Frames whose number was unknown
     are accounted for by further `LostPacket`s before the next key frame or the end: all frame numbers of the stream
     occur. Some may occur again where packets are doubled, or a damaged head claims too many frames: then the next key
-    frame steps back, and its number is right. A file that can seek is asked for its end first; frames beyond what it
-    tells are never given. After a loss the time stamps of a variable rate are guesses until the next key frame.
+    frame steps back, and its number is right; one that was used before is passed over. A file that can seek is asked
+    for its end first; frames beyond what it tells are never given. After a loss the time stamps of a variable rate are
+    guesses until the next key frame.
 
     Args:
         source: binary stream at the start of a header; stays open.
@@ -349,7 +350,7 @@ class StreamReader:
         return (record.item for record in self.records() if record.item is not None)
 
     def seek(self, entry: IndexEntry) -> None:
-        """Go on at a key frame of a seekable source that starts with the header (see `read_index`).
+        """Go on at a key frame of a seekable source that starts with the header (see `read_index`); also after the end.
 
         The index and the whole-stream hash are not checked afterwards.
         """
@@ -357,7 +358,8 @@ class StreamReader:
         self._source = ByteSource(self._raw_source, entry.offset)
         self._state.resume(entry.first_frame)
         self._plan.open_group(entry.first_frame - 1)
-        self._from_start = False
+        self._index_size = 0
+        self._from_start = self._is_over = False
 
     def records(self) -> Iterator[Record]:
         """Every packet with its place in the stream."""
@@ -508,14 +510,15 @@ class StreamReader:
         self._source.consume(distance)
         items: list[Item | None] = []
         # A head is believed when the next packet begins where it says, or when the stream ends before that.
-        if claim and (distance == size if is_found else distance <= size):
+        is_believed = claim is not None and (distance == size if is_found else distance <= size)
+        if claim and is_believed:
             items += self._lose(claim[0], reason)
         else:
             items.append(LostPacket(None, None, reason))
         if not is_found:
             self._is_over = True
             items += self._finish(self._early_end) if self._early_end else []
-        return claim[0].kind if claim else None, items
+        return claim[0].kind if claim and is_believed else None, items
 
     def _claim(self) -> tuple[PacketHead, int] | None:
         """Head and size of the damaged packet ahead as far as they make sense."""
