@@ -260,12 +260,17 @@ class _FramePlan:
 
     def __init__(self, bounds: Sequence[int]) -> None:
         self._bounds = bounds
+        self._keys = frozenset(bounds[:-1])
         self._group = -1
 
+    def admits(self, frame: int) -> bool:
+        """Whether key frame number `frame` may come now: not one beyond the end, nor of a group known to be over."""
+        if len(self._keys) > 1:  # the index was there, and names all of them
+            return frame in self._keys and frame >= self._group
+        return not self._bounds or frame < self._bounds[-1]
+
     def open_group(self, frame: int) -> None:
-        """Say that key frame number `frame` is at hand; CorruptStreamError where there cannot be one."""
-        if self._bounds and frame >= self._bounds[-1]:
-            raise CorruptStreamError(f"key frame number {frame} in a stream of {self._bounds[-1]} frames")
+        """Say that key frame number `frame` is at hand."""
         self._group = frame
 
     def learn_total(self, frames: int) -> None:
@@ -299,8 +304,9 @@ class StreamReader:
     field if a sound packet begins there, otherwise at the next place where one does. Frames whose number was unknown
     are accounted for by further `LostPacket`s before the next key frame or the end: all frame numbers of the stream
     occur. Some may occur again where packets are doubled, or a damaged head claims too many frames: then the next key
-    frame steps back, and its number is right. A file that can seek is asked for its end first; frames beyond what it
-    tells are never given. After a loss the time stamps of a variable rate are guesses until the next key frame.
+    frame steps back, and its number is right; one that was used before is passed over. A file that can seek is asked
+    for its end first; frames beyond what it tells are never given. After a loss the time stamps of a variable rate are
+    guesses until the next key frame.
 
     Args:
         source: binary stream at the start of a header; stays open.
@@ -344,7 +350,7 @@ class StreamReader:
         return (record.item for record in self.records() if record.item is not None)
 
     def seek(self, entry: IndexEntry) -> None:
-        """Go on at a key frame of a seekable source that starts with the header (see `read_index`).
+        """Go on at a key frame of a seekable source that starts with the header (see `read_index`); also after the end.
 
         The index and the whole-stream hash are not checked afterwards.
         """
@@ -352,7 +358,8 @@ class StreamReader:
         self._source = ByteSource(self._raw_source, entry.offset)
         self._state.resume(entry.first_frame)
         self._plan.open_group(entry.first_frame - 1)
-        self._from_start = False
+        self._index_size = 0
+        self._from_start = self._is_over = False
 
     def records(self) -> Iterator[Record]:
         """Every packet with its place in the stream."""
@@ -386,13 +393,22 @@ class StreamReader:
         """Interpret the packet ahead, whose checksum matches, and move past it."""
         items: list[Item | None] = []
         try:
-            if self._conceal and raw.head.kind is PacketKind.KEY:
-                items += self._resume(*read_key_place(raw, self.header))
-            items += self._interpret(raw)
+            place = read_key_place(raw, self.header) if self._conceal and raw.head.kind is PacketKind.KEY else None
+            if place and self._is_stray(place[0]):
+                items.append(LostPacket(PacketKind.KEY, 0, f"key frame {place[0]} comes again or out of order"))
+                self._has_loss = True
+            else:
+                items += self._resume(*place) if place else []
+                items += self._interpret(raw)
         except _FAULTS as error:
             items += self._lose(raw.head, self._tolerate(error))
         self._source.consume(raw.size)
         return items
+
+    def _is_stray(self, number: int) -> bool:
+        """Whether an intact key frame is one that was used before, or cannot come here."""
+        is_used = self._plan.is_open_at(number) and self._state.usual is not None
+        return is_used or not self._plan.admits(number)
 
     def _interpret(self, raw: RawPacket) -> list[Item | None]:
         kind = raw.head.kind
@@ -482,6 +498,7 @@ class StreamReader:
         stamps = self._state.spread_pts(missing, pts)
         if not self._state.holds(stamps):
             return [LostPacket(None, None, f"{reason}, at times above the limits")]
+        self._state.last_pts = stamps[-1]
         pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
         return [LostPacket(None, len(piece), reason, piece) for piece in pieces]
 
@@ -493,14 +510,15 @@ class StreamReader:
         self._source.consume(distance)
         items: list[Item | None] = []
         # A head is believed when the next packet begins where it says, or when the stream ends before that.
-        if claim and (distance == size if is_found else distance <= size):
+        is_believed = claim is not None and (distance == size if is_found else distance <= size)
+        if claim and is_believed:
             items += self._lose(claim[0], reason)
         else:
             items.append(LostPacket(None, None, reason))
         if not is_found:
             self._is_over = True
             items += self._finish(self._early_end) if self._early_end else []
-        return claim[0].kind if claim else None, items
+        return claim[0].kind if claim and is_believed else None, items
 
     def _claim(self) -> tuple[PacketHead, int] | None:
         """Head and size of the damaged packet ahead as far as they make sense."""

@@ -308,6 +308,8 @@ def test_index_finds_groups(mixed_stream: bytes, mixed_items: list[VideoPacket])
     reader.seek(entry)
     assert video_of(list(reader)) == mixed_items[5:]
     assert reader.total_frames == FRAMES
+    reader.seek(entry)  # after the end
+    assert video_of(list(reader)) == mixed_items[5:]
 
 
 def test_stream_with_one_key_frame_has_no_index(write_stream: Write) -> None:

@@ -4,7 +4,7 @@ import io
 import random
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -82,14 +82,15 @@ def intact(items: list[VideoPacket | LostPacket]) -> list[bytes]:
 
 
 HEAD, *PACKETS = split(make_stream())
+VARIABLE = split(make_stream(replace(HEADER, variable_rate=True)))
 STAMPS = list(HEADER.pts_from(0, TOTAL))
 PLACE = st.integers(0, len(PACKETS) - 2)
 FAULT = st.tuples(st.sampled_from(["drop", "double", "swap", "damage"]), PLACE, PLACE, st.integers(0, 255))
 
 
-def spoil(faults: list[tuple[str, int, int, int]]) -> bytes:
+def spoil(faults: list[tuple[str, int, int, int]], parts: Sequence[bytes] = (HEAD, *PACKETS)) -> bytes:
     """The stream with these faults in its packets; END stays, as the last packet."""
-    packets = list(PACKETS[:-1])
+    head, *packets, end = parts
     for fault, place, other, value in faults:
         if not packets:
             break
@@ -104,7 +105,7 @@ def spoil(faults: list[tuple[str, int, int, int]]) -> bytes:
             position = value % len(packets[place])
             changed = bytes((packets[place][position] ^ (value or 1),))
             packets[place] = packets[place][:position] + changed + packets[place][position + 1 :]
-    return HEAD + b"".join(packets) + PACKETS[-1]
+    return head + b"".join(packets) + end
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -117,6 +118,22 @@ def test_frames_stay_in_their_places(faults: list[tuple[str, int, int, int]]) ->
 @given(st.lists(FAULT.filter(lambda fault: fault[0] == "drop"), max_size=8))
 def test_frames_missing_from_a_pipe_stay_in_their_places(faults: list[tuple[str, int, int, int]]) -> None:
     assert shown(conceal(spoil(faults), Pipe)) == STAMPS
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(FAULT.filter(lambda fault: fault[0] != "swap"), max_size=6))
+def test_frames_of_a_variable_rate_stay_in_their_places(faults: list[tuple[str, int, int, int]]) -> None:
+    assert shown(conceal(spoil(faults, VARIABLE))) == STAMPS
+
+
+@pytest.mark.parametrize("source", [io.BytesIO, Pipe])
+def test_a_doubled_key_frame_is_used_once(source: Callable[[bytes], io.IOBase]) -> None:
+    doubled = [*PACKETS[:6], PACKETS[4], *PACKETS[6:]]
+    items = conceal(HEAD + b"".join(doubled), source)
+    assert [item for item in items if isinstance(item, VideoPacket)] == conceal(make_stream())
+    damaged = PACKETS[4][:-1] + b"?"
+    items = conceal(HEAD + b"".join([*PACKETS[:4], damaged, *PACKETS[4:]]), source)
+    assert intact(items) == intact(conceal(make_stream()))
 
 
 @pytest.mark.parametrize("source", [io.BytesIO, Pipe])
