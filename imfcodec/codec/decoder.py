@@ -28,9 +28,11 @@ class Decoder:
         concealed_frames: frames made up for lost ones, so far.
     """
 
-    def __init__(self, model: LoadedModel, header: StreamHeader, observe: Observer | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, header: StreamHeader, observe: Observer | None = None, *, conceal: bool = False
+    ) -> None:
         self.model = model
-        self._observe = observe
+        self._observe, self._conceals = observe, conceal
         self.concealed_frames = 0
         self._width, self._height = header.format.width, header.format.height
         width, height = padded_size(self._width, self._height)
@@ -42,8 +44,8 @@ class Decoder:
     def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         """Yield frames in display order.
 
-        A lost packet costs its own frames and all that build on it: the last good frame is repeated until the next
-        key frame.
+        A lost packet costs its own frames: the last good frame is repeated. What builds on them is predicted from the
+        last good reference and counts as concealed until the next key frame.
 
         Raises:
             CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
@@ -57,14 +59,30 @@ class Decoder:
     def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         for packet in packets:
             if isinstance(packet, LostPacket):
-                self._group = None
-                yield from self._conceal(packet.pts)
+                yield from self._lose(packet.pts, golden=packet.kind is not PacketKind.DELAY_TOKEN)
             elif packet.kind is not PacketKind.KEY and self._group is None:
                 if self._last is None and not self.concealed_frames:
                     raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
                 yield from self._conceal(packet.pts)
             else:
-                yield from self._decode_packet(packet)
+                yield from self._try_packet(packet)
+
+    def _try_packet(self, packet: VideoPacket) -> Iterator[Frame]:
+        """Decode a packet; where that fails, conceal it if that is asked for."""
+        done = 0
+        try:
+            for frame in self._decode_packet(packet):
+                done += 1
+                yield frame
+        except CorruptStreamError:
+            if not self._conceals:
+                raise
+            yield from self._lose(packet.pts[done:], golden=packet.kind is not PacketKind.DELAY_TOKEN)
+
+    def _lose(self, pts: Sequence[int], *, golden: bool) -> Iterator[Frame]:
+        if pts and self._group is not None:
+            self._group.lose(len(pts), golden=golden)
+        yield from self._conceal(pts)
 
     def _conceal(self, pts: Sequence[int]) -> Iterator[Frame]:
         if self._last is None:
@@ -79,6 +97,8 @@ class Decoder:
             with torch.inference_mode(), self.model.autocast():
                 frame = to_frames(next(pictures), self._width, self._height, [time])[0]
             self._last = frame
+            assert self._group is not None, "a packet that was decoded belongs to a group"
+            self.concealed_frames += not self._group.intact
             yield frame
 
     def _pictures(self, packet: VideoPacket) -> Iterator[Picture]:
@@ -96,6 +116,8 @@ class Decoder:
         group = self._group
         assert group is not None, "checked by decode"
         chunk = read_chunk(packet, group.before, reader)
+        if not chunk.golden and group.before not in group.known:
+            raise CorruptStreamError("a token frame builds on one that was lost; decode with concealment")
         qindices, known, levels = to_qindices(packet.quantisers, self.model.device), group.known, plan(chunk)
         for level in levels:
             executor.run(level, known, qindices, None)

@@ -16,15 +16,23 @@ class Group:
     Attributes:
         known: the anchor at 0, and in low delay the token frames since.
         before: how many those are.
+        intact: no frame that a later one may build on was lost.
     """
 
     known: dict[int, Known]
     before: int = 0
+    intact: bool = True
 
     @classmethod
     def open(cls, key: Known) -> "Group":
         """The group that a key frame opens."""
         return cls({0: key})
+
+    def lose(self, frames: int, *, golden: bool) -> None:
+        """Go on after a loss: what follows is predicted from the anchor before it."""
+        self.known = {0: self.known[0]}
+        self.before = 0 if golden else self.before + frames
+        self.intact = self.intact and not golden
 
     def pass_over(self, executor: Executor, chunk: Chunk) -> None:
         """Go on after a chunk that was coded; a golden frame at its end becomes the anchor, and the rest is let go."""

@@ -10,7 +10,7 @@ from imfcodec.config import ModelConfig
 from imfcodec.models.displacement import FIELD, canonical_field, reference_displacements
 from imfcodec.models.latent_token_decoder import LatentTokenDecoder
 from imfcodec.models.latent_token_encoder import Token
-from imfcodec.nn.attention import CrossAttention, TransformerBlock
+from imfcodec.nn.attention import CrossAttention, Memory, TransformerBlock
 from imfcodec.nn.blocks import Pointwise, join, upsample, zero_init
 from imfcodec.nn.picture import PATCH_CHANNELS, Picture, move, position_grid, to_patches
 
@@ -22,15 +22,15 @@ class Reference(NamedTuple):
         picture: the decoded frame.
         token: its token in the coordinates of the group (zeros for the anchor).
         features: f_r at 1/32 and 1/16 scale.
-        motion: m_r at 1/32 and 1/16 scale.
+        memories: keys and values made of m_r and f_r, at 1/32 and 1/16 scale.
         field: canonical displacement [B, 2, H / 8, W / 8], luma pixels.
-        latent: magnitudes of its symbols of y [B, C_y, H / 16, W / 16].
+        latent: magnitudes of its symbols of y [B, C_y, H / 16, W / 16], zeros of an anchor.
     """
 
     picture: Picture
     token: Token
     features: tuple[Tensor, Tensor]
-    motion: tuple[Tensor, Tensor]
+    memories: tuple[Memory, Memory]
     field: Tensor
     latent: Tensor
 
@@ -68,14 +68,7 @@ class ScaleAlignment(nn.Module):
 
     def forward(self, motion: Tensor, cell: int, field: Tensor, references: list[Reference], scale: int) -> Tensor:
         """f_c [B, C, h, w] of a frame with motion features m_c and canonical displacement `field`."""
-        aligned = self.attention(
-            motion,
-            _positions(field, cell),
-            [r.motion[scale] for r in references],
-            [_positions(r.field, cell) for r in references],
-            [r.features[scale] for r in references],
-        )
-        return self.blocks(aligned)
+        return self.blocks(self.attention(motion, _positions(field, cell), [r.memories[scale] for r in references]))
 
 
 class Gate(nn.Module):
@@ -128,7 +121,13 @@ class ImplicitMotionAlignment(nn.Module):
 
     def reference(self, picture: Picture, token: Token, features: tuple[Tensor, Tensor], latent: Tensor) -> Reference:
         """A decoded picture made ready to predict from."""
-        return Reference(picture, token, features, self.token_decoder(token), canonical_field(token.u), latent)
+        field = canonical_field(token.u)
+        m_coarse, m_fine = self.token_decoder(token)
+        memories = (
+            self.coarse.attention.memory(m_coarse, _positions(field, 32), features[0]),
+            self.fine.attention.memory(m_fine, _positions(field, 16), features[1]),
+        )
+        return Reference(picture, token, features, memories, field, latent)
 
     def forward(self, token: Token, references: list[Reference], place: Tensor) -> Aligned:
         """Predict a frame.

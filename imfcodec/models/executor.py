@@ -99,8 +99,9 @@ class Executor:
         zero = Token.zeros(batch, height, width, self.network.config, like.luma)
         condition = Condition(torch.full_like(qindex, int(Role.KEY)), qindex)
         nothing = Aligned.nothing(like, self.network.config)
-        picture, latent = self._latent((), condition, nothing, self.network.no_symbols(like), frame)
-        return Known(zero, zero, self.network.reference(picture, zero, latent))
+        none = self.network.no_symbols(like)
+        picture, _ = self._latent((), condition, nothing, none, frame)
+        return Known(zero, zero, self.network.reference(picture, zero, none))
 
     def run(
         self, level: Level, known: dict[int, Known], qindices: Qindices, frames: Mapping[int, Picture] | None
@@ -133,12 +134,14 @@ class Executor:
                 yield Picture(*(plane[i * batch : (i + 1) * batch] for plane in picture))
 
     def advance(self, known: Known) -> Known:
-        """A golden frame as the anchor of what follows."""
+        """A golden frame as the anchor of what follows.
+
+        Its symbols count as zeros from here on, so that no chunk needs another one to read its symbols.
+        """
         assert known.reference is not None, "only golden frames become anchors"
         zero = Token(torch.zeros_like(known.token.g), torch.zeros_like(known.token.u))
-        old = known.reference
-        alignment = self.network.alignment
-        return Known(zero, known.symbols, alignment.reference(old.picture, zero, old.features, old.latent))
+        old, none = known.reference, torch.zeros_like(known.reference.latent)
+        return Known(zero, zero, self.network.alignment.reference(old.picture, zero, old.features, none))
 
     def _refine(
         self,
@@ -269,7 +272,10 @@ def _pick_reference(reference: Reference, part: slice) -> Reference:
 
 
 def _cat_references(references: list[Reference]) -> Reference:
-    return references[0] if len(references) == 1 else _map_reference(torch.cat, references)
+    first, count = references[0], len(references)
+    if len(first.field) == 1 and all(reference is first for reference in references):
+        return _map_reference(lambda values: values[0].expand(count, *values[0].shape[1:]), [first])  # no copies
+    return _map_reference(torch.cat, references)
 
 
 def _map_reference(change: Callable[[list[Tensor]], Tensor], references: list[Reference]) -> Reference:

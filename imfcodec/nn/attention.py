@@ -1,6 +1,7 @@
 """Attention over picture positions; positions are continuous, so a place can ask for where it came from."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,13 @@ def position_code(position: Tensor, wavelengths: tuple[float, ...]) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], 1)
 
 
+class Memory(NamedTuple):
+    """Keys and values of a reference, [B, heads, places, channels] each; values are padded to the width of keys."""
+
+    keys: Tensor
+    values: Tensor
+
+
 class CrossAttention(nn.Module):
     """Multi-head attention with Q from motion features of the frame, K from those of the references, V their features.
 
@@ -40,26 +48,29 @@ class CrossAttention(nn.Module):
         self.output = Pointwise(channels, channels)
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), math.log(8.0)))
 
-    def forward(
-        self, motion: Tensor, position: Tensor, keys: list[Tensor], key_positions: list[Tensor], values: list[Tensor]
-    ) -> Tensor:
+    def memory(self, motion: Tensor, position: Tensor, features: Tensor) -> Memory:
+        """What frames attend to in a reference: m_r, f_r [B, C, h, w] and its canonical positions [B, 2, h, w]."""
+        keys = self._split(self.key(motion), position, None)
+        values = rearrange(self.value(features), "b (n c) h w -> b n (h w) c", n=self.heads)
+        # Kernels that never hold the attention matrix want values as wide as keys.
+        return Memory(keys, F.pad(values, (0, keys.shape[-1] - values.shape[-1])))
+
+    def forward(self, motion: Tensor, position: Tensor, memories: list[Memory]) -> Tensor:
         """Align the references' features to the frame.
 
         Args:
             motion: m_c [B, C, h, w].
             position: [B, 2, h, w] canonical position of each place of the frame, in cells.
-            keys, key_positions, values: m_r, canonical positions and f_r of each reference, shaped as for the frame.
+            memories: of each reference.
         Returns:
             [B, C, h, w]
         """
         height, width = motion.shape[-2:]
         query = self._split(self.query(motion), position, self.sharpness.exp())
-        key = torch.cat([self._split(self.key(k), p, None) for k, p in zip(keys, key_positions, strict=True)], 2)
-        value = torch.cat([rearrange(self.value(v), "b (n c) h w -> b n (h w) c", n=self.heads) for v in values], 2)
-        # Kernels that never hold the attention matrix want values as wide as keys.
-        wide = F.pad(value, (0, key.shape[-1] - value.shape[-1]))
-        aligned = F.scaled_dot_product_attention(query, key, wide, scale=1.0)[..., : value.shape[-1]]
-        return self.output(rearrange(aligned, "b n (h w) c -> b (n c) h w", h=height, w=width))
+        keys, values = (torch.cat(parts, 2) for parts in zip(*memories, strict=True))
+        aligned = F.scaled_dot_product_attention(query, keys.to(query.dtype), values.to(query.dtype), scale=1.0)
+        narrow = aligned[..., : motion.shape[1] // self.heads]
+        return self.output(rearrange(narrow, "b n (h w) c -> b (n c) h w", h=height, w=width))
 
     def _split(self, content: Tensor, position: Tensor, sharpness: Tensor | None) -> Tensor:
         content = rearrange(content, "b (n c) h w -> b n (h w) c", n=self.heads)

@@ -8,8 +8,9 @@ from imfcodec.models.coding import SCALE_MIN, SCALE_RATIO, Table
 from imfcodec.nn.quantize import round_through
 from imfcodec.training.tables import SymbolCounts
 
-LEAST_LIKELY = 1e-9  # bounds the code length of one symbol at 30 bits
-FARTHEST = 500.0  # steps from the mean; beyond, the gradient of the code length stays what it is there
+LEAST_LIKELY = 1e-9  # bounds the code length of one symbol of z at 30 bits
+TAIL_SHARE = 1e-3  # of symbols that come from a Laplace distribution, so that far symbols still cost more the farther
+TAIL_REACH = 80.0  # scales of that distribution; beyond, the slope of the code length stays what it is there
 
 
 class RateEstimator:
@@ -35,7 +36,7 @@ class RateEstimator:
         assert values is not None
         with torch.autocast(values.device.type, enabled=False):
             symbols = round_through(values)
-            lengths = self._hyper(symbols) if table is Table.HYPER else self._lengths(values, symbols, rows)
+            lengths = self._hyper(values) if table is Table.HYPER else self._lengths(values, symbols, rows)
         if self._counts is not None:
             self._counts.add(symbols, rows, table)
         bits = lengths.flatten(1).sum(1)
@@ -48,25 +49,29 @@ class RateEstimator:
         assert bits is not None, "something was coded"
         return bits
 
-    def _hyper(self, symbols: Tensor) -> Tensor:
-        likelihood, *_ = self._bottleneck._likelihood(_by_channel(symbols))
-        return (
-            -likelihood.clamp_min(LEAST_LIKELY).log2().reshape(symbols.shape[1], symbols.shape[0], -1).transpose(0, 1)
-        )
+    def _hyper(self, values: Tensor) -> Tensor:
+        """z is trained with noise in place of rounding: nearly all of it is small, where a rounded one has no slope."""
+        _, likelihood = self._bottleneck(values, training=torch.is_grad_enabled())
+        return -likelihood.clamp_min(LEAST_LIKELY).log2()
 
     def _lengths(self, values: Tensor, symbols: Tensor, index: Tensor) -> Tensor:
         scales = torch.exp(index * SCALE_RATIO) * SCALE_MIN
-        distance = values.abs().clamp(max=FARTHEST)
-        below = distance.detach().floor()
+        distance = values.abs()
         with torch.no_grad():
+            below = torch.minimum(distance, TAIL_REACH * _tail_scale(scales)).floor()
             slope = self._code_length(below + 1, scales) - self._code_length(below, scales)
-        line = (distance - below) * slope
-        return self._code_length(symbols.detach(), scales) + line - line.detach()
+        line = distance * slope
+        reached = torch.minimum(symbols.detach().abs(), (TAIL_REACH + 1) * _tail_scale(scales).detach())
+        return self._code_length(reached, scales) + line - line.detach()
 
     def _code_length(self, symbols: Tensor, scales: Tensor) -> Tensor:
-        return -self._gaussian._likelihood(symbols, scales).clamp_min(LEAST_LIKELY).log2()
+        """Bits of symbols >= 0."""
+        centre = self._gaussian._likelihood(symbols, scales)
+        reach = _tail_scale(scales)
+        outer = torch.exp(-(symbols + 0.5) / reach)
+        inner = torch.where(symbols < 0.5, 2 - outer, torch.exp(-(symbols - 0.5) / reach))
+        return -torch.log2((1 - TAIL_SHARE) * centre + TAIL_SHARE * (inner - outer) / 2)
 
 
-def _by_channel(values: Tensor) -> Tensor:
-    """[B, C, h, w] as CompressAI's factorised prior wants it, [C, 1, B * h * w]."""
-    return values.transpose(0, 1).reshape(values.shape[1], 1, -1)
+def _tail_scale(scales: Tensor) -> Tensor:
+    return 2 * scales
