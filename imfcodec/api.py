@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
 from imfcodec.errors import InputError, ModelError, UsageError
-from imfcodec.files import check_target, write_beside
+from imfcodec.files import check_distinct, check_name, check_target, named_errors, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
 from imfcodec.video.audio import require_copyable, transcode_opus
@@ -142,7 +142,7 @@ def encode(
 
     opus_bitrate = _parse_audio(audio)
     settings = EncoderSettings(quality, structure, golden_interval, key_interval)
-    _check_not_same(source, target)
+    check_distinct([source, _model_file(model)], [target])
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
     with open_clip(source, raw=raw, audio=audio != "none") as clip:
@@ -152,7 +152,7 @@ def encode(
         first = next(frames)
         header = StreamHeader(clip.format, encoder.model.model_id, track, clip.variable_rate, first.pts)
         meter = _Meter(clip.format, progress)
-        with _open_sink(target) as sink:
+        with _open_sink(target, overwrite) as sink:
             writer = StreamWriter(sink, header)
             for packet in encoder.encode(chain((first,), frames)):
                 writer.write_video(packet)
@@ -194,7 +194,7 @@ def decode(
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
     """
-    _check_not_same(source, target)
+    check_distinct([source, _model_file(model)], [target])
     with ExitStack() as stack:
         file = stack.enter_context(_open_source(source))
         size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
@@ -425,10 +425,9 @@ def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> No
         writer.write_audio(batch)
 
 
-def _check_not_same(source: Location, target: Location) -> None:
-    paths = [Path(place) for place in (source, target) if isinstance(place, str | Path)]
-    if len(paths) == 2 and all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
-        raise UsageError(f"{target} is the source itself; choose another name")
+def _model_file(model: str | None) -> str | None:
+    """The file a model is read from, None where it is one of the installation."""
+    return model if model and model.endswith(".safetensors") else None
 
 
 @contextmanager
@@ -437,6 +436,7 @@ def _open_source(source: Location) -> Iterator[BinaryIO]:
     if not isinstance(source, str | Path):
         yield source
         return
+    check_name(source)
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(source, "rb"))
@@ -446,14 +446,30 @@ def _open_source(source: Location) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _open_sink(target: Location) -> Iterator[BinaryIO]:
+def _open_sink(target: Location, overwrite: bool) -> Iterator[BinaryIO]:
     """Open a path for writing, complete or not at all; a stream of the caller's stays open."""
     if isinstance(target, str | Path):
-        with write_beside(target) as file:
+        with write_beside(target, overwrite=overwrite) as file:
             yield file
     else:
-        yield target
-        target.flush()
+        sink = _CallersStream(target)
+        yield cast(BinaryIO, sink)
+        sink.flush()
+
+
+class _CallersStream:
+    """A stream of the caller's whose failures are errors of ours."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._name = stream, str(getattr(stream, "name", "stream"))
+
+    def write(self, data: bytes) -> int:
+        with named_errors(self._name):
+            return self._stream.write(data)
+
+    def flush(self) -> None:
+        with named_errors(self._name):
+            self._stream.flush()
 
 
 def _ignore(packet: AudioPacket) -> None:

@@ -21,7 +21,7 @@ from imfcodec.cli.options import (
 )
 from imfcodec.cli.printing import print_fields, print_table, write_text
 from imfcodec.errors import CorruptStreamError
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
 
 if TYPE_CHECKING:
     from imfcodec.api import DecodeStats, EncodeStats
@@ -72,6 +72,7 @@ def encode(
     progress: str,
 ) -> None:
     """Encode a video file, or Y4M from "-", into an .imf stream."""
+    check_distinct([as_source(source), model], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
@@ -94,7 +95,7 @@ def encode(
         )
     click.echo(_encode_line(result), err=True)
     if stats:
-        write_text(stats, json.dumps(result.to_dict(), indent=1))
+        write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
 
 
 @click.command()

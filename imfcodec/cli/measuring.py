@@ -10,7 +10,7 @@ from imfcodec.cli.exits import EXIT_FAILURE
 from imfcodec.cli.options import as_source, overwrite_option, raw_options, raw_spec, require_extra
 from imfcodec.cli.printing import print_table, write_text
 from imfcodec.errors import UsageError
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
 
 
 @click.command()
@@ -39,6 +39,7 @@ def compare(
 
     The last line shows how bad the worst frames are: the 5th percentile; of LPIPS and warping error the 95th.
     """
+    check_distinct([as_source(reference), as_source(distorted), alexnet], [csv_path, json_path])
     for path in filter(None, (csv_path, json_path)):
         check_target(path, overwrite=overwrite)
     from imfcodec.evaluation.metrics import compare_files
@@ -52,9 +53,9 @@ def compare(
         lpips=Lpips(Path(alexnet)) if alexnet else None,
     )
     if csv_path:
-        write_text(csv_path, report.to_csv())
+        write_text(csv_path, report.to_csv(), overwrite=overwrite)
     if json_path:
-        write_text(json_path, report.to_json())
+        write_text(json_path, report.to_json(), overwrite=overwrite)
     lines = [(str(index), frame) for index, frame in enumerate(report.frames)] if per_frame else []
     lines += [("mean", report.mean), ("5th percentile", report.percentile_5)]
     names = report.mean.measured()

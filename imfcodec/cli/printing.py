@@ -8,8 +8,8 @@ import click
 from imfcodec.files import write_beside
 
 
-def write_text(path: str, text: str) -> None:
-    with write_beside(path) as file:
+def write_text(path: str, text: str, *, overwrite: bool) -> None:
+    with write_beside(path, overwrite=overwrite) as file:
         file.write(text.rstrip("\n").encode() + b"\n")
 
 

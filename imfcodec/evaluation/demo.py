@@ -11,7 +11,7 @@ import numpy as np
 from imfcodec import api
 from imfcodec.evaluation.metrics import compare_files
 from imfcodec.evaluation.synthetic import SAMPLE_RATE, talking_face, talking_face_format, voice
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
 from imfcodec.video.audio import transcode_opus
@@ -47,6 +47,7 @@ def run_demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / file for name, file in FILES.items()}
+    check_distinct([], paths.values())
     for path in paths.values():
         check_target(path, overwrite=overwrite)
     video = talking_face_format()
