@@ -19,7 +19,7 @@ from imfcodec.cli.options import (
     reporter,
     require_file,
 )
-from imfcodec.cli.printing import print_fields, print_table, write_text
+from imfcodec.cli.printing import print_fields, print_table, say, write_text
 from imfcodec.errors import CorruptStreamError
 from imfcodec.files import check_distinct, check_target
 
@@ -93,7 +93,7 @@ def encode(
             overwrite=overwrite,
             progress=report,
         )
-    click.echo(_encode_line(result), err=True)
+    say(_encode_line(result))
     if stats:
         write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
 
@@ -135,7 +135,7 @@ def decode(
             overwrite=overwrite,
             progress=report,
         )
-    click.echo(_decode_line(result), err=True)
+    say(_decode_line(result))
     return EXIT_CONCEALED if result.has_losses else 0
 
 

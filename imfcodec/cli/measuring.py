@@ -8,7 +8,7 @@ import click
 from imfcodec import __version__
 from imfcodec.cli.exits import EXIT_FAILURE
 from imfcodec.cli.options import as_source, overwrite_option, raw_options, raw_spec, require_extra
-from imfcodec.cli.printing import print_table, write_text
+from imfcodec.cli.printing import print_table, say, write_text
 from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
 
@@ -107,7 +107,7 @@ def bench(
         title=title or f"imfcodec {__version__}",
         alexnet=Path(alexnet) if alexnet else None,
     )
-    succeeded = run_bench([Path(item) for item in inputs], Path(out), options, lambda line: click.echo(line, err=True))
+    succeeded = run_bench([Path(item) for item in inputs], Path(out), options, say)
     return 0 if succeeded else EXIT_FAILURE
 
 
@@ -162,7 +162,7 @@ def train(
         threads=threads,
         stop_after=stop_after,
         validate=make_validator([Path(item) for item in val]) if val else None,
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     click.echo(model)
 

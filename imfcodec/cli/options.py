@@ -1,6 +1,7 @@
 """Options that several commands share, and what their values mean."""
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from imfcodec.errors import UsageError
-from imfcodec.progress import ProgressReporter
+from imfcodec.progress import ProgressReporter, terminal_width
 
 if TYPE_CHECKING:
     from imfcodec.video.reader import RawSpec
@@ -60,16 +61,24 @@ dtype_option = click.option(
 
 
 def as_source(name: str) -> str | BinaryIO:
-    return sys.stdin.buffer if name == "-" else name
+    if name != "-":
+        return name
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; name a file")
+    return sys.stdin.buffer
 
 
 def as_target(name: str) -> str | BinaryIO:
-    return sys.stdout.buffer if name == "-" else name
+    if name not in ("-", "/dev/stdout"):
+        return name
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; name a file")
+    return sys.stdout.buffer
 
 
 def require_file(name: str) -> None:
-    if name == "-":
-        raise UsageError("this reads the stream twice; give a file, not -")
+    if name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+        raise UsageError(f"this reads the stream twice; give a file, not {name}")
 
 
 def require_extra(module: str, extra: str) -> None:
@@ -98,8 +107,11 @@ def raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":
 
 @contextmanager
 def reporter(style: str, verb: str) -> Iterator[ProgressReporter]:
+    terminal = os.environ.get("TERM", "")
     if style == "auto":
-        style = "bar" if sys.stderr.isatty() else "lines"
+        style = "bar" if terminal and terminal_width(sys.stderr) else "lines"
+    if style == "bar" and terminal == "dumb":
+        style = "lines"
     reporter = ProgressReporter(style, verb, sys.stderr)
     try:
         yield reporter
