@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
-from imfcodec.errors import InputError, ModelError, UsageError
-from imfcodec.files import check_distinct, check_name, check_target, named_errors, write_beside
+from imfcodec.errors import ModelError, UsageError
+from imfcodec.files import check_distinct, check_target, named_errors, open_input, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
 from imfcodec.video.audio import require_copyable, transcode_opus
+from imfcodec.video.pipes import read_once, until_end
 from imfcodec.video.reader import ClipReader, RawSpec, open_clip
 from imfcodec.video.writer import open_writer
 
@@ -119,7 +120,7 @@ def encode(
     """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
 
     Args:
-        source: a file FFmpeg reads, or a binary stream of Y4M.
+        source: a file FFmpeg reads (a pipe is read once), or a binary stream of Y4M.
         target: path or binary stream; a path appears only when the stream is complete.
         quality: 0 (smallest) to 100 (best).
         structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
@@ -145,10 +146,10 @@ def encode(
     check_distinct([source, _model_file(model)], [target])
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
-    with open_clip(source, raw=raw, audio=audio != "none") as clip:
+    with read_once(source, is_raw=raw is not None) as place, open_clip(place, raw=raw, audio=audio != "none") as clip:
         track, sound = _open_sound(clip, opus_bitrate)
         encoder = Encoder(_load_model(model, device, "float32", threads), settings)
-        frames = clip.frames()
+        frames = until_end(clip.frames(), place)
         first = next(frames)
         header = StreamHeader(clip.format, encoder.model.model_id, track, clip.variable_rate, first.pts)
         meter = _Meter(clip.format, progress)
@@ -389,7 +390,11 @@ def _load_model(
     from imfcodec import zoo
 
     if threads is not None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads cannot compute; give 1 or more")
         torch.set_num_threads(threads)
+    if dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"dtype {dtype!r} is unknown; use float32 or bfloat16")
     device = pick_device(device)
     if model is None and model_id is not None:
         return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
@@ -436,12 +441,7 @@ def _open_source(source: Location) -> Iterator[BinaryIO]:
     if not isinstance(source, str | Path):
         yield source
         return
-    check_name(source)
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(source, "rb"))
-        except OSError as error:
-            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+    with open_input(source) as file:
         yield file
 
 

@@ -170,12 +170,20 @@ def verify(stream: str, decode_fully: bool, model: str | None, device: str, thre
 
     if decode_fully:
         require_file(stream)
-    total = probe(as_source(stream)).total_frames
-    if decode_fully:
-        decoded = sum(1 for _ in decode_frames(stream, model=model, device=device, threads=threads))
-        if decoded != total:
-            raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
-    click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+    try:
+        total = probe(as_source(stream)).total_frames
+        if decode_fully:
+            decoded = sum(1 for _ in decode_frames(stream, model=model, device=device, threads=threads))
+            if decoded != total:
+                raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
+    except CorruptStreamError as error:
+        if as_json:
+            click.echo(json.dumps({"stream": stream, "intact": False, "error": str(error)}))
+        raise
+    if as_json:
+        click.echo(json.dumps({"stream": stream, "intact": True, "frames": total, "decoded": decode_fully}))
+    else:
+        click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
 def _encode_line(stats: "EncodeStats") -> str:

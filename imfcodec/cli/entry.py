@@ -77,8 +77,10 @@ def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; nobody listens where a pipe was closed."""
     if isinstance(error.__cause__, BrokenPipeError):
         return EXIT_FAILURE
-    if isinstance(error, ImfError | OSError):
+    if isinstance(error, ImfError):
         message = str(error)
+    elif isinstance(error, OSError):
+        message = f"{error.filename or 'standard output'}: {error.strerror or error}"
     else:
         message = f"internal error, {type(error).__name__}: {error} (imfcodec --debug ... shows where)"
     say(f"imfcodec: {' '.join(message.split())}")

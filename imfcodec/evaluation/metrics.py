@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,8 @@ from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
-from imfcodec.video.reader import RawSpec, is_headerless, open_clip
+from imfcodec.video.pipes import read_once, until_end
+from imfcodec.video.reader import ClipReader, RawSpec, is_headerless, open_clip
 from imfcodec.video.writer import rgb_pixels
 
 
@@ -180,16 +182,23 @@ def compare_files(
         InputError: a file cannot be read.
     """
     with (
-        open_clip(reference, raw=raw if is_headerless(reference) else None, audio=False) as reference_clip,
-        open_clip(distorted, raw=raw if is_headerless(distorted) else None, audio=False) as distorted_clip,
+        _opened(reference, raw) as (reference_clip, reference_frames),
+        _opened(distorted, raw) as (_, distorted_frames),
     ):
         return compare_frame_streams(
-            reference_clip.frames(),
-            distorted_clip.frames(),
+            reference_frames,
+            distorted_frames,
             reference_clip.format,
             all_metrics=all_metrics,
             lpips=lpips,
         )
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO, raw: RawSpec | None) -> Iterator[tuple[ClipReader, Iterator[Frame]]]:
+    raw = raw if is_headerless(source) else None
+    with read_once(source, is_raw=raw is not None) as place, open_clip(place, raw=raw, audio=False) as clip:
+        yield clip, until_end(clip.frames(), place)
 
 
 class _SlowMetrics:

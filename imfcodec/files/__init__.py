@@ -7,6 +7,7 @@ and devices are written to as they are.
 """
 
 from imfcodec.files.folder import OutputFolder
+from imfcodec.files.input import open_input
 from imfcodec.files.output import OutputFile, write_beside
 from imfcodec.files.targets import check_distinct, check_name, check_target, named_errors
 
@@ -17,5 +18,6 @@ __all__ = [
     "check_name",
     "check_target",
     "named_errors",
+    "open_input",
     "write_beside",
 ]

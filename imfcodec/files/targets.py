@@ -54,7 +54,8 @@ def check_target(path: str | Path, *, overwrite: bool) -> None:
     if str(path).endswith(os.sep) or os.path.isdir(path):
         raise UsageError(f"{path} is a folder; name a file in it")
     if not is_in_place(path) and not target.parent.is_dir():
-        raise UsageError(f"{path}: the folder {target.parent} does not exist; make it first")
+        folder = target.parent if os.path.islink(path) else Path(path).parent
+        raise UsageError(f"{path}: the folder {folder} does not exist; make it first")
     if target.is_file() and not overwrite:
         raise UsageError(f"{path} exists already; choose another name or give -y to overwrite it")
 
