@@ -1,9 +1,13 @@
 """The model configuration: every width, depth and scale, frozen. Weights carry the one they were made with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from imfcodec.errors import ModelError
+
+MAX_WIDTH = 1024
+MAX_DEPTH = 32
+MAX_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class ModelConfig:
     quality_knots: int = 6
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_field(field.name, getattr(self, field.name), field.default)
         if sum(self.latent_groups) != self.latent_channels:
             raise ModelError(f"latent_groups {self.latent_groups} must sum to latent_channels {self.latent_channels}")
 
@@ -62,8 +68,23 @@ class ModelConfig:
         try:
             plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**plain)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ModelError(f"model configuration does not fit this version of imfcodec: {error}") from None
+
+
+def _check_field(name: str, value: object, default: object) -> None:
+    """Bound a field before memory is taken for it; ModelError where it is out of range or of another kind."""
+    if type(value) is not type(default):
+        raise ModelError(f"model configuration: {name} is {value!r}, not of the kind of {default!r}")
+    sizes = value if isinstance(value, tuple) else (value,)
+    if len(sizes) > MAX_PARTS:
+        raise ModelError(f"model configuration: {name} has {len(sizes)} parts, more than {MAX_PARTS}")
+    ceiling = MAX_DEPTH if "depth" in name else MAX_WIDTH
+    for size in sizes:
+        if isinstance(value, tuple) and type(size) is not int:
+            raise ModelError(f"model configuration: {name} holds {size!r}, which is no whole number")
+        if type(size) is int and not 1 <= size <= ceiling:
+            raise ModelError(f"model configuration: {name} is {size}, outside 1 to {ceiling}")
 
 
 DEFAULT = ModelConfig()

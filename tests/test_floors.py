@@ -18,6 +18,7 @@ FLOORS = {
     "imfcodec.entropy": 1,
     "imfcodec.video": 1,
     "imfcodec.nn": 1,
+    "imfcodec.modelfile": 1,
     "imfcodec.models": 2,
     "imfcodec.zoo": 3,
     "imfcodec.latents": 3,
