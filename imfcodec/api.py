@@ -18,6 +18,7 @@ from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
 from imfcodec.errors import ModelError, UsageError
 from imfcodec.files import check_distinct, check_target, named_errors, open_input, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
+from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.progress import Progress
 from imfcodec.video.audio import require_copyable, transcode_opus
 from imfcodec.video.pipes import read_once, until_end
@@ -114,6 +115,7 @@ def encode(
     device: str = "auto",
     threads: int | None = None,
     raw: RawSpec | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
 ) -> EncodeStats:
@@ -131,13 +133,15 @@ def encode(
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads of the networks; None leaves torch's choice.
         raw: format of headerless .yuv input.
+        limits: what the source may ask for at most.
         overwrite: replace an existing target.
         progress: called after every packet.
     Raises:
         UsageError: an option does not fit, or the target exists.
         InputError: the source cannot be read or has no frames.
-        LimitError: the frame size is outside the limits.
+        LimitError: the source is outside the limits.
         ModelError: the model is missing or damaged.
+        OutputError: the target cannot be written.
     """
     from imfcodec.codec.encoder import Encoder, EncoderSettings
 
@@ -146,7 +150,11 @@ def encode(
     check_distinct([source, _model_file(model)], [target])
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
-    with read_once(source, is_raw=raw is not None) as place, open_clip(place, raw=raw, audio=audio != "none") as clip:
+    with (
+        read_once(source, is_raw=raw is not None) as place,
+        open_clip(place, raw=raw, audio=audio != "none", limits=limits) as clip,
+    ):
+        limits.check_memory(clip.format)
         track, sound = _open_sound(clip, opus_bitrate)
         encoder = Encoder(_load_model(model, device, "float32", threads), settings)
         frames = until_end(clip.frames(), place)
@@ -175,6 +183,7 @@ def decode(
     dtype: str = "float32",
     threads: int | None = None,
     conceal: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
 ) -> DecodeStats:
@@ -187,6 +196,7 @@ def decode(
         device, threads: as for `encode`.
         dtype: arithmetic of the networks, "float32" or "bfloat16".
         conceal: decode past damage, covering lost frames, instead of raising an error.
+        limits: what the stream may ask for at most.
         overwrite: replace an existing target.
         progress: called after every frame.
     Raises:
@@ -194,12 +204,13 @@ def decode(
         CorruptStreamError: the stream is damaged (with `conceal`: its header is).
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
+        OutputError: the target cannot be written.
     """
     check_distinct([source, _model_file(model)], [target])
     with ExitStack() as stack:
         file = stack.enter_context(_open_source(source))
         size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         video = stream.header.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         writer = stack.enter_context(
@@ -230,15 +241,16 @@ def decode_frames(
     dtype: str = "float32",
     threads: int | None = None,
     conceal: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     with _open_source(source) as file:
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         stream.load_model(model, device, dtype, threads)
         yield from stream.frames(_ignore)
 
 
-def probe(source: Location) -> StreamSummary:
+def probe(source: Location, *, limits: Limits = DEFAULT_LIMITS) -> StreamSummary:
     """Read a whole .imf stream, check its structure, checksums and hash, and say what it holds; needs no model.
 
     Raises:
@@ -246,7 +258,10 @@ def probe(source: Location) -> StreamSummary:
         LimitError: a size in the stream is above the limits.
     """
     with _open_source(source) as file:
-        return verify_structure(file)
+        summary = verify_structure(file)
+    limits.check_format(summary.header.format)
+    limits.check_count(summary.total_frames)
+    return summary
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -285,10 +300,13 @@ class _DecodedStream:
         bytes_read: bytes of the stream taken so far.
     """
 
-    def __init__(self, file: BinaryIO, conceal: bool) -> None:
+    def __init__(self, file: BinaryIO, conceal: bool, limits: Limits) -> None:
+        self._limits = limits
         self._reader = StreamReader(file, conceal=conceal)
         self._decoder: Decoder | None = None
         self.header = self._reader.header
+        limits.check_format(self.header.format)
+        limits.check_memory(self.header.format)
         self.lost_packets = 0
         self.bytes_read = 0
 
@@ -302,7 +320,7 @@ class _DecodedStream:
     def frames(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[Frame]:
         """Decode, handing each sound packet to `take_audio` where it stands between the frames."""
         assert self._decoder is not None, "load_model comes first"
-        return self._decoder.decode(self._video_packets(take_audio))
+        return self._limits.counted(self._decoder.decode(self._video_packets(take_audio)))
 
     def _video_packets(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[VideoPacket | LostPacket]:
         for record in self._reader.records():

@@ -14,6 +14,7 @@ FLOORS = {
     "imfcodec.config": 0,
     "imfcodec.frames": 0,
     "imfcodec.files": 0,
+    "imfcodec.limits": 0,
     "imfcodec.bitstream": 1,
     "imfcodec.entropy": 1,
     "imfcodec.video": 1,

@@ -16,7 +16,7 @@ from imfcodec.cli.installation import demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
-from imfcodec.errors import ImfError, UsageError
+from imfcodec.errors import ImfError, LimitError, UsageError
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
@@ -77,6 +77,8 @@ def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; nobody listens where a pipe was closed."""
     if isinstance(error.__cause__, BrokenPipeError):
         return EXIT_FAILURE
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own
+        error = LimitError("the system gives no more memory; take smaller frames, or raise --max-memory")
     if isinstance(error, ImfError):
         message = str(error)
     elif isinstance(error, OSError):

@@ -2,15 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imfcodec import __version__
 from imfcodec.cli.exits import EXIT_FAILURE
-from imfcodec.cli.options import as_source, overwrite_option, raw_options, raw_spec, require_extra
+from imfcodec.cli.options import as_source, limit_options, overwrite_option, raw_options, raw_spec, require_extra
 from imfcodec.cli.printing import print_table, say, write_text
 from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
+
+if TYPE_CHECKING:
+    from imfcodec.limits import Limits
 
 
 @click.command()
@@ -22,6 +26,7 @@ from imfcodec.files import check_distinct, check_target
 @click.option("--per-frame", is_flag=True, help="Print figures of every frame too.")
 @click.option("--all-metrics", is_flag=True, help="Also measure XPSNR and the warping error (flicker).")
 @click.option("--lpips", "alexnet", metavar="FILE", help="Also measure LPIPS; FILE is torchvision's AlexNet.")
+@limit_options
 @overwrite_option
 def compare(
     reference: str,
@@ -33,6 +38,7 @@ def compare(
     per_frame: bool,
     all_metrics: bool,
     alexnet: str | None,
+    limits: "Limits",
     overwrite: bool,
 ) -> None:
     """Measure how close DISTORTED is to REFERENCE: PSNR, SSIM, MS-SSIM.
@@ -51,6 +57,7 @@ def compare(
         raw=raw_spec(size, rate),
         all_metrics=all_metrics,
         lpips=Lpips(Path(alexnet)) if alexnet else None,
+        limits=limits,
     )
     if csv_path:
         write_text(csv_path, report.to_csv(), overwrite=overwrite)

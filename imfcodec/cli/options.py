@@ -1,5 +1,6 @@
 """Options that several commands share, and what their values mean."""
 
+import functools
 import importlib.util
 import os
 import re
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from imfcodec.cli.process import limit_memory
 from imfcodec.errors import UsageError
 from imfcodec.progress import ProgressReporter, terminal_width
 
@@ -58,6 +60,40 @@ dtype_option = click.option(
     show_default=True,
     help="Arithmetic of the networks.",
 )
+
+
+def limit_options(command: Command) -> Command:
+    """Options that reach the command as one argument `limits`; memory, if given, limits the whole process too."""
+
+    @functools.wraps(command)
+    def with_limits(
+        *arguments: Any, max_pixels: int | None, max_frames: int | None, max_memory: int | None, **others: Any
+    ) -> Any:
+        from imfcodec.limits import Limits
+
+        given = {"max_pixels": max_pixels, "max_frames": max_frames, "max_memory": max_memory}
+        if max_memory is not None:
+            limit_memory(max_memory)
+        limits = Limits(**{name: value for name, value in given.items() if value is not None})
+        return command(*arguments, limits=limits, **others)
+
+    return options(
+        click.option("--max-pixels", type=click.IntRange(1), help="Pixels a frame may have. [default: 4096x2304]"),
+        click.option("--max-frames", type=click.IntRange(1), help="Frames a video may have. [default: 16777216]"),
+        click.option("--max-memory", type=ByteSize(), help="Memory coding may take, e.g. 2G. [default: 8G, estimated]"),
+    )(with_limits)
+
+
+class ByteSize(click.ParamType):
+    """A number of bytes such as 500M or 2G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,15})([KMGT]?)(i?B)?", str(value), re.IGNORECASE)
+        if not match or int(match[1]) < 1:
+            self.fail(f"{value} is not a size such as 500M or 2G.", param, context)
+        return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
 def as_source(name: str) -> str | BinaryIO:

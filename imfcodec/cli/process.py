@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import signal
 import sys
 from types import FrameType
@@ -23,6 +24,13 @@ def prepare_process() -> None:
     # Threads that spin while they wait take the core from each other, and from everybody else, on a busy machine.
     if not _WAIT_SETTINGS & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def limit_memory(size: int) -> None:
+    """Have the system refuse this process more than `size` bytes of data."""
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = size if highest == resource.RLIM_INFINITY else min(size, highest)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, highest))
 
 
 def drop_unwritten() -> int:
