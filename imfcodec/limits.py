@@ -10,7 +10,7 @@ from imfcodec.frames import MAX_HEIGHT, MAX_WIDTH, VideoFormat
 Item = TypeVar("Item")
 
 # Coding takes so much at most (benchmarks/results/v0.2/speed.md): torch and the model, and so much for each pixel.
-_BASE_BYTES = 800 << 20
+BASE_BYTES = 800 << 20
 _BYTES_PER_PIXEL = 450
 
 
@@ -37,7 +37,7 @@ class Limits:
 
     def check_memory(self, video: VideoFormat) -> None:
         """Raise LimitError where coding frames of this size would take more memory than allowed."""
-        needed = _BASE_BYTES + _BYTES_PER_PIXEL * video.width * video.height
+        needed = BASE_BYTES + _BYTES_PER_PIXEL * video.width * video.height
         if needed > self.max_memory:
             raise LimitError(
                 f"frames of {video.width}x{video.height} take up to {needed >> 20} MiB to code, above the limit of "

@@ -69,11 +69,11 @@ def limit_options(command: Command) -> Command:
     def with_limits(
         *arguments: Any, max_pixels: int | None, max_frames: int | None, max_memory: int | None, **others: Any
     ) -> Any:
-        from imfcodec.limits import Limits
+        from imfcodec.limits import BASE_BYTES, Limits
 
         given = {"max_pixels": max_pixels, "max_frames": max_frames, "max_memory": max_memory}
         if max_memory is not None:
-            limit_memory(max_memory)
+            limit_memory(max(max_memory, BASE_BYTES))  # torch does not load in less
         limits = Limits(**{name: value for name, value in given.items() if value is not None})
         return command(*arguments, limits=limits, **others)
 
