@@ -15,6 +15,7 @@ FLOORS = {
     "imfcodec.frames": 0,
     "imfcodec.files": 0,
     "imfcodec.limits": 0,
+    "imfcodec.interruption": 0,
     "imfcodec.bitstream": 1,
     "imfcodec.entropy": 1,
     "imfcodec.video": 1,
@@ -144,7 +145,7 @@ def test_coding_starts_without_compressai():
 
 
 LIGHT = [name for name in MODULES if within(name, ["imfcodec.cli", "imfcodec.files"])]
-LIGHT += ["imfcodec.__main__", "imfcodec.progress"]
+LIGHT += ["imfcodec.__main__", "imfcodec.progress", "imfcodec.interruption"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -8,8 +8,9 @@ import sys
 from types import FrameType
 
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_SIGNAL
+from imfcodec.interruption import end_with
 
-_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAIT_SETTINGS = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
 
 
@@ -55,6 +56,7 @@ def _fill_closed_streams() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     """Leave as an interrupted run does: no half-written file stays behind. A second signal does not disturb that."""
-    for other in _ENDING_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    sys.exit(EXIT_SIGNAL + number)
+    if number != signal.SIGINT:
+        for other in _ENDING_SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+    end_with(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(EXIT_SIGNAL + number), frame)

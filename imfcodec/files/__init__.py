@@ -7,9 +7,9 @@ and devices are written to as they are.
 """
 
 from imfcodec.files.folder import OutputFolder
-from imfcodec.files.input import open_input
+from imfcodec.files.input import list_folder, open_input
 from imfcodec.files.output import OutputFile, write_beside
-from imfcodec.files.targets import check_distinct, check_name, check_target, named_errors
+from imfcodec.files.targets import check_distinct, check_name, check_target, make_folder, named_errors
 
 __all__ = [
     "OutputFile",
@@ -17,6 +17,8 @@ __all__ = [
     "check_distinct",
     "check_name",
     "check_target",
+    "list_folder",
+    "make_folder",
     "named_errors",
     "open_input",
     "write_beside",

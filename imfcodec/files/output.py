@@ -21,6 +21,7 @@ class OutputFile:
     Attributes:
         name: the target's name for messages.
         file: where to write; can seek unless the target is a pipe or device. Raises OutputError with the target's name.
+        path: for those who open files themselves: the temporary name, or that of the pipe or device.
     Raises:
         UsageError: as `check_target`.
         OutputError: the system refuses to write there.
@@ -36,8 +37,8 @@ class OutputFile:
                 descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
             else:
                 self._temporary = Temporary(self._target)
-                self._temporary.take_mode(self._target)
                 descriptor = self._temporary.descriptor
+        self.path = self._temporary.path if self._temporary else Path(path)
         self._raw = _NamedFile(descriptor, self.name)
         self.file = cast(BinaryIO, io.BufferedWriter(self._raw))
 
@@ -52,6 +53,7 @@ class OutputFile:
             self.file.flush()
             if self._temporary:
                 with named_errors(self.name):
+                    self._temporary.take_mode(self._target)
                     self._temporary.sync()
                     self._publish(self._temporary.path)
         finally:

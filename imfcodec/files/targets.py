@@ -60,6 +60,18 @@ def check_target(path: str | Path, *, overwrite: bool) -> None:
         raise UsageError(f"{path} exists already; choose another name or give -y to overwrite it")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it, where they are missing.
+
+    Raises:
+        UsageError: the name can be none of a folder.
+        OutputError: the system refuses.
+    """
+    check_name(path)
+    with named_errors(str(path)):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def check_distinct(inputs: Iterable[Place | None], outputs: Iterable[Place | None]) -> None:
     """Check that no output is another output or an input, by whatever names; None stands for "not given".
 

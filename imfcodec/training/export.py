@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from imfcodec.config import ModelConfig
-from imfcodec.files import write_beside
+from imfcodec.files import check_distinct, write_beside
 from imfcodec.models.network import ImfNetwork
 from imfcodec.models.prior import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO
 from imfcodec.nn.quantize import IntegerDepthwise, IntegerPointwise, QuantizationSteps
@@ -24,7 +24,7 @@ def export(network: ImfNetwork, path: Path) -> None:
     """Write a model file.
 
     Raises:
-        OSError: the file cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     bottleneck = network.latent_prior.bottleneck
     assert isinstance(bottleneck, EntropyBottleneck)
@@ -71,6 +71,7 @@ def load_average(checkpoint: Path) -> ImfNetwork:
 @click.argument("out", type=click.Path(path_type=Path))
 def main(checkpoint: Path, out: Path) -> None:
     """Export CHECKPOINT's averaged weights to OUT."""
+    check_distinct([checkpoint], [out])
     export(load_average(checkpoint), out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 

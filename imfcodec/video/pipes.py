@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from imfcodec.errors import ImfError, InputError
 from imfcodec.files import check_name, named_errors, open_input
 from imfcodec.frames import Frame
+from imfcodec.interruption import kept
 
 Source = str | Path | BinaryIO
 
@@ -45,8 +46,8 @@ def read_once(source: Source, *, is_raw: bool = False) -> Iterator[Source]:
 def until_end(frames: Iterator[Frame], place: Source) -> Iterator[Frame]:
     """The frames of a clip opened from `place`; raises where the source was not at its end, but reading it failed."""
     yield from frames
-    if isinstance(place, _Pipe) and place.failure:
-        raise place.failure
+    if isinstance(place, _Pipe):
+        place.check_end()
 
 
 class _Pipe(io.RawIOBase):
@@ -60,19 +61,32 @@ class _Pipe(io.RawIOBase):
         self._stream, self._head = stream, head
         self.name = name
         self.failure: BaseException | None = None
+        self._is_at_end = False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
+        guarded = False
         try:
+            guarded = True  # noqa: F841  # see `end_with`
+            self.failure = self.failure or kept()
             head, self._head = self._head, b""
-            return b"" if self.failure else head or self._stream.read(size)
+            data = b"" if self.failure else head or self._stream.read(size)
+            self._is_at_end = not data
+            return data
         except OSError as error:
             self.failure = InputError(f"{self.name}: cannot be read: {error.strerror or error}")
         except BaseException as error:
             self.failure = error
         return b""
+
+    def check_end(self) -> None:
+        """Raise what was kept, or an InputError where FFmpeg stopped before the end was seen."""
+        if failure := self.failure or kept():
+            raise failure
+        if not self._is_at_end:
+            raise InputError(f"{self.name}: reading it was interrupted")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
+from imfcodec.files import check_name
 from imfcodec.frames import AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.video.audio import read_packets, track_of
@@ -195,6 +196,7 @@ class _Source:
             self._check_file(Path(path))
 
     def _check_file(self, path: Path) -> None:
+        check_name(self.name)
         if path.is_dir():
             raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
         if not path.exists() and "%" not in path.name:

@@ -17,7 +17,7 @@ import contextlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, OutputError, UsageError
-from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors
+from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
 from imfcodec.video.audio import add_copied_stream, make_packet
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
@@ -237,40 +237,6 @@ def _y4m_header(video: VideoFormat) -> bytes:
     ).encode()
 
 
-class _FfmpegFile:
-    """What FFmpeg writes to. PyAV loses exceptions raised in here (an interruption, a second failure): they are kept.
-
-    Attributes:
-        failure: the first exception; nothing is written after it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.failure: BaseException | None = None
-        self.seekable, self.tell = file.seekable, file.tell
-
-    def write(self, data: bytes) -> int:
-        self._attempt(lambda: self._file.write(data))
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._attempt(lambda: self._file.seek(offset, whence))
-
-    def _attempt(self, action: Callable[[], int]) -> int:
-        try:
-            return 0 if self.failure else action()
-        except BaseException as error:
-            self.failure = error
-            return 0
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        """Raise after the block what was kept in it."""
-        yield
-        if self.failure:
-            raise self.failure
-
-
 class _ContainerWriter(ClipWriter):
     holds_audio = True
 
@@ -278,17 +244,17 @@ class _ContainerWriter(ClipWriter):
         self, sink: OutputFile, suffix: str, format: VideoFormat, audio: AudioTrack | None, variable_rate: bool
     ) -> None:
         super().__init__(sink.name, format)
-        self._sink, self._file = sink, _FfmpegFile(sink.file)
+        self._sink = sink
         self._audio = audio
         self._frame_ticks = 0 if variable_rate else max(1, round(1 / (format.frame_rate * format.time_base)))
         container_name, codec, options = _CONTAINERS[suffix]
         extra = {} if sink.file.seekable() else _PIPE_OPTIONS.get(suffix, {})
         try:
             with _named_errors(self._name):
-                self._container = av.open(self._file, "w", format=container_name, container_options=extra)
+                self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
-            with _named_errors(self._name), self._file.raising():
+            with _named_errors(self._name):
                 self._container.start_encoding()
         except BaseException:
             self.abort()
@@ -314,26 +280,23 @@ class _ContainerWriter(ClipWriter):
         context = self._video_stream.codec_context
         picture = _to_picture(frame, self._format, context.width, context.height)
         picture.duration = self._frame_ticks
-        with self._file.raising():
-            self._container.mux(self._video_stream.encode(picture))
+        self._container.mux(self._video_stream.encode(picture))
 
     def write_audio(self, packet: AudioPacket) -> None:
         if self._audio is None or self._audio_stream is None:
             raise UsageError(f"{self._name}: sound came, but no sound track was announced")
         copied = make_packet(packet, self._audio.time_base)
         copied.stream = self._audio_stream
-        with _named_errors(self._name), self._file.raising():
+        with _named_errors(self._name):
             self._container.mux(copied)
 
     def _finish(self) -> None:
-        with self._file.raising():
-            self._container.mux(self._video_stream.encode(None))
-            self._container.close()
+        self._container.mux(self._video_stream.encode(None))
+        self._container.close()
         self._sink.commit()
 
     def _discard(self) -> None:
-        # Nothing is written any more, the trailer included, which a file that goes away does not need.
-        self._file.failure = self._file.failure or OutputError(f"{self._name}: given up")
+        # A trailer that cannot be written does not matter for a file that goes away.
         with contextlib.suppress(av.error.FFmpegError, AttributeError):
             self._container.close()
         self._sink.discard()
@@ -374,7 +337,7 @@ class _PngWriter(ClipWriter):
         self._encoder = _open_png_encoder(format)
 
     def _write(self, frame: Frame) -> None:
-        data = b"".join(bytes(packet) for packet in self._encoder.encode(_to_rgb(frame, self._format)))
+        data = _to_png(self._encoder, frame, self._format)
         self._sink.write(self._file_name % (self._frame_count + 1), data)
 
     def _finish(self) -> None:
@@ -398,6 +361,17 @@ def _series_names(path: str, pattern: str) -> re.Pattern[str]:
     return re.compile("".join(names.get(part, re.escape(part)) for part in parts))
 
 
+def write_picture(path: str | Path, frame: Frame, video: VideoFormat) -> None:
+    """Write a frame as one PNG file; replaces what is there.
+
+    Raises:
+        UsageError: no file can have this name.
+        OutputError: it cannot be written.
+    """
+    with write_beside(path) as file:
+        file.write(_to_png(_open_png_encoder(video), frame, video))
+
+
 def rgb_pixels(frame: Frame, video: VideoFormat) -> npt.NDArray[np.uint8]:
     """The pixels the PNG of a frame holds: uint8 RGB [H, W, 3]."""
     return _to_rgb(frame, video).to_ndarray().astype(np.uint8, copy=False)
@@ -409,6 +383,10 @@ def _open_png_encoder(video: VideoFormat) -> VideoCodecContext:
     encoder.pix_fmt = "rgb24"
     encoder.time_base = Fraction(1, 25)
     return encoder
+
+
+def _to_png(encoder: VideoCodecContext, frame: Frame, video: VideoFormat) -> bytes:
+    return b"".join(bytes(packet) for packet in encoder.encode(_to_rgb(frame, video)))
 
 
 def _to_rgb(frame: Frame, video: VideoFormat) -> av.VideoFrame:

@@ -107,7 +107,7 @@ def test_mode_bits_are_those_of_the_file_replaced(tmp_path):
     for path in (old, new):
         with write_beside(path) as file:
             file.write(b"data")
-            assert path is new or stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o640
+            assert path is new or stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
     assert stat.S_IMODE(old.stat().st_mode) == 0o640
     assert new.stat().st_mode == plain.stat().st_mode
 
