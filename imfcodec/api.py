@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
-from imfcodec.errors import InputError, ModelError, UsageError
-from imfcodec.files import check_target, write_beside
+from imfcodec.errors import ModelError, UsageError
+from imfcodec.files import check_distinct, check_target, named_errors, open_input, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
+from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.progress import Progress
 from imfcodec.video.audio import require_copyable, transcode_opus
+from imfcodec.video.pipes import read_once, until_end
 from imfcodec.video.reader import ClipReader, RawSpec, open_clip
 from imfcodec.video.writer import open_writer
 
@@ -113,13 +115,14 @@ def encode(
     device: str = "auto",
     threads: int | None = None,
     raw: RawSpec | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
 ) -> EncodeStats:
     """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
 
     Args:
-        source: a file FFmpeg reads, or a binary stream of Y4M.
+        source: a file FFmpeg reads (a pipe is read once), or a binary stream of Y4M.
         target: path or binary stream; a path appears only when the stream is complete.
         quality: 0 (smallest) to 100 (best).
         structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
@@ -130,29 +133,35 @@ def encode(
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads of the networks; None leaves torch's choice.
         raw: format of headerless .yuv input.
+        limits: what the source may ask for at most.
         overwrite: replace an existing target.
         progress: called after every packet.
     Raises:
         UsageError: an option does not fit, or the target exists.
         InputError: the source cannot be read or has no frames.
-        LimitError: the frame size is outside the limits.
+        LimitError: the source is outside the limits.
         ModelError: the model is missing or damaged.
+        OutputError: the target cannot be written.
     """
     from imfcodec.codec.encoder import Encoder, EncoderSettings
 
     opus_bitrate = _parse_audio(audio)
     settings = EncoderSettings(quality, structure, golden_interval, key_interval)
-    _check_not_same(source, target)
+    check_distinct([source, _model_file(model)], [target])
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
-    with open_clip(source, raw=raw, audio=audio != "none") as clip:
+    with (
+        read_once(source, is_raw=raw is not None) as place,
+        open_clip(place, raw=raw, audio=audio != "none", limits=limits) as clip,
+    ):
+        limits.check_memory(clip.format)
         track, sound = _open_sound(clip, opus_bitrate)
         encoder = Encoder(_load_model(model, device, "float32", threads), settings)
-        frames = clip.frames()
+        frames = until_end(clip.frames(), place)
         first = next(frames)
         header = StreamHeader(clip.format, encoder.model.model_id, track, clip.variable_rate, first.pts)
         meter = _Meter(clip.format, progress)
-        with _open_sink(target) as sink:
+        with _open_sink(target, overwrite) as sink:
             writer = StreamWriter(sink, header)
             for packet in encoder.encode(chain((first,), frames)):
                 writer.write_video(packet)
@@ -174,6 +183,7 @@ def decode(
     dtype: str = "float32",
     threads: int | None = None,
     conceal: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
 ) -> DecodeStats:
@@ -186,6 +196,7 @@ def decode(
         device, threads: as for `encode`.
         dtype: arithmetic of the networks, "float32" or "bfloat16".
         conceal: decode past damage, covering lost frames, instead of raising an error.
+        limits: what the stream may ask for at most.
         overwrite: replace an existing target.
         progress: called after every frame.
     Raises:
@@ -193,12 +204,13 @@ def decode(
         CorruptStreamError: the stream is damaged (with `conceal`: its header is).
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
+        OutputError: the target cannot be written.
     """
-    _check_not_same(source, target)
+    check_distinct([source, _model_file(model)], [target])
     with ExitStack() as stack:
         file = stack.enter_context(_open_source(source))
         size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         video = stream.header.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         writer = stack.enter_context(
@@ -229,15 +241,16 @@ def decode_frames(
     dtype: str = "float32",
     threads: int | None = None,
     conceal: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     with _open_source(source) as file:
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         stream.load_model(model, device, dtype, threads)
         yield from stream.frames(_ignore)
 
 
-def probe(source: Location) -> StreamSummary:
+def probe(source: Location, *, limits: Limits = DEFAULT_LIMITS) -> StreamSummary:
     """Read a whole .imf stream, check its structure, checksums and hash, and say what it holds; needs no model.
 
     Raises:
@@ -245,7 +258,10 @@ def probe(source: Location) -> StreamSummary:
         LimitError: a size in the stream is above the limits.
     """
     with _open_source(source) as file:
-        return verify_structure(file)
+        summary = verify_structure(file)
+    limits.check_format(summary.header.format)
+    limits.check_count(summary.total_frames)
+    return summary
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -284,10 +300,13 @@ class _DecodedStream:
         bytes_read: bytes of the stream taken so far.
     """
 
-    def __init__(self, file: BinaryIO, conceal: bool) -> None:
+    def __init__(self, file: BinaryIO, conceal: bool, limits: Limits) -> None:
+        self._limits = limits
         self._reader = StreamReader(file, conceal=conceal)
         self._decoder: Decoder | None = None
         self.header = self._reader.header
+        limits.check_format(self.header.format)
+        limits.check_memory(self.header.format)
         self.lost_packets = 0
         self.bytes_read = 0
 
@@ -301,7 +320,7 @@ class _DecodedStream:
     def frames(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[Frame]:
         """Decode, handing each sound packet to `take_audio` where it stands between the frames."""
         assert self._decoder is not None, "load_model comes first"
-        return self._decoder.decode(self._video_packets(take_audio))
+        return self._limits.counted(self._decoder.decode(self._video_packets(take_audio)))
 
     def _video_packets(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[VideoPacket | LostPacket]:
         for record in self._reader.records():
@@ -389,7 +408,11 @@ def _load_model(
     from imfcodec import zoo
 
     if threads is not None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads cannot compute; give 1 or more")
         torch.set_num_threads(threads)
+    if dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"dtype {dtype!r} is unknown; use float32 or bfloat16")
     device = pick_device(device)
     if model is None and model_id is not None:
         return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
@@ -425,10 +448,9 @@ def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> No
         writer.write_audio(batch)
 
 
-def _check_not_same(source: Location, target: Location) -> None:
-    paths = [Path(place) for place in (source, target) if isinstance(place, str | Path)]
-    if len(paths) == 2 and all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
-        raise UsageError(f"{target} is the source itself; choose another name")
+def _model_file(model: str | None) -> str | None:
+    """The file a model is read from, None where it is one of the installation."""
+    return model if model and model.endswith(".safetensors") else None
 
 
 @contextmanager
@@ -437,23 +459,35 @@ def _open_source(source: Location) -> Iterator[BinaryIO]:
     if not isinstance(source, str | Path):
         yield source
         return
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(source, "rb"))
-        except OSError as error:
-            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+    with open_input(source) as file:
         yield file
 
 
 @contextmanager
-def _open_sink(target: Location) -> Iterator[BinaryIO]:
+def _open_sink(target: Location, overwrite: bool) -> Iterator[BinaryIO]:
     """Open a path for writing, complete or not at all; a stream of the caller's stays open."""
     if isinstance(target, str | Path):
-        with write_beside(target) as file:
+        with write_beside(target, overwrite=overwrite) as file:
             yield file
     else:
-        yield target
-        target.flush()
+        sink = _CallersStream(target)
+        yield cast(BinaryIO, sink)
+        sink.flush()
+
+
+class _CallersStream:
+    """A stream of the caller's whose failures are errors of ours."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._name = stream, str(getattr(stream, "name", "stream"))
+
+    def write(self, data: bytes) -> int:
+        with named_errors(self._name):
+            return self._stream.write(data)
+
+    def flush(self) -> None:
+        with named_errors(self._name):
+            self._stream.flush()
 
 
 def _ignore(packet: AudioPacket) -> None:

@@ -1,12 +1,15 @@
 """The model configuration: every width, depth and scale, frozen. Weights carry the one they were made with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from imfcodec.errors import ModelError
 
 ARCHITECTURE = 2
 """Number of what the fields below do not say: the kinds of layers and their order. Release 0.2 has architecture 1."""
+MAX_WIDTH = 1024
+MAX_DEPTH = 32
+MAX_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class ModelConfig:
     quality_knots: int = 6
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_field(field.name, getattr(self, field.name), field.default)
         if self.latent_channels % 4:
             raise ModelError(f"latent_channels {self.latent_channels} is not a multiple of 4")
 
@@ -76,8 +81,22 @@ class ModelConfig:
             raise ModelError(f"the model is of architecture {architecture}, this version knows {ARCHITECTURE}; {known}")
         try:
             return cls(**plain)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ModelError(f"model configuration does not fit this version of imfcodec: {error}") from None
+
+
+def _check_field(name: str, value: object, default: object) -> None:
+    """Bound a field before memory is taken for it; ModelError where it is out of range or of another kind."""
+    if type(value) is not type(default):
+        raise ModelError(f"model configuration: {name} is {value!r}, not of the kind of {default!r}")
+    sizes = value if isinstance(value, tuple) else (value,)
+    if len(sizes) > MAX_PARTS:
+        raise ModelError(f"model configuration: {name} has {len(sizes)} parts, more than {MAX_PARTS}")
+    ceiling = MAX_DEPTH if "depth" in name else MAX_WIDTH
+    kind = type(default[0]) if isinstance(default, tuple) else type(default)
+    for size in sizes:
+        if type(size) is not kind or not 1 <= size <= ceiling:
+            raise ModelError(f"model configuration: {name} is {size!r}, not of kind {kind.__name__}, 1 to {ceiling}")
 
 
 DEFAULT = ModelConfig()

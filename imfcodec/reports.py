@@ -9,6 +9,7 @@ from typing import Any
 from imfcodec import __version__, api
 from imfcodec.bitstream.container import StreamSummary, list_packets
 from imfcodec.errors import ImfError
+from imfcodec.files import open_input
 from imfcodec.frames import AudioTrack
 
 PACKAGES = ("torch", "compressai", "constriction", "av", "numpy", "safetensors", "pytorch-msssim", "click")
@@ -45,7 +46,7 @@ def describe_stream(summary: StreamSummary) -> Report:
 
 def describe_packets(path: str | Path) -> list[Report]:
     """One row for every packet of a stream: its kind, place, size and frames."""
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         return [{**asdict(packet), "kind": packet.kind.name} for packet in list_packets(file)]
 
 

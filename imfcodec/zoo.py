@@ -1,17 +1,16 @@
 """Models on disk: safetensors with the configuration in the header, known by the hash of the file."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imfcodec.config import ModelConfig
 from imfcodec.errors import ModelError
+from imfcodec.modelfile import ModelFile, check_model_file, read_model_file
 
 if TYPE_CHECKING:
     import torch
 
+    from imfcodec.entropy.tables import Tables
     from imfcodec.latents.symbols import PriorTables
     from imfcodec.models.network import ImfNetwork
 
@@ -95,48 +94,22 @@ def load_model_by_id(model_id: bytes, *, device: str = "cpu", dtype: str = "floa
 
 
 def _describe(path: Path) -> ModelInfo:
-    header = _header(path)
-    parameters = sum(
-        _product(entry["shape"]) for name, entry in header.items() if not name.startswith(("__", *_NOT_NETWORK))
-    )
-    return ModelInfo(path.stem, _model_id(path), parameters, path, path.stem == DEFAULT_MODEL)
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
-
-
-def _header(path: Path) -> dict[str, dict[str, list[int]]]:
-    """The JSON header of a safetensors file (read by hand, so that listing models needs no torch)."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > 1 << 20:
-            raise ModelError(f"{path} is not a model file; reinstall it")
-        try:
-            return json.loads(file.read(length))
-        except ValueError:
-            raise ModelError(f"{path} is not a model file; reinstall it") from None
-
-
-def _model_id(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()[:MODEL_ID_BYTES]
+    file = read_model_file(path, id_bytes=MODEL_ID_BYTES)
+    return ModelInfo(path.stem, file.model_id, file.parameters, path, path.stem == DEFAULT_MODEL)
 
 
 def _load(path: Path, device: str, dtype: str) -> LoadedModel:
+    file = read_model_file(path, id_bytes=MODEL_ID_BYTES)
+    check_model_file(path)
+
     import torch
     from safetensors.torch import load_file
 
     from imfcodec.models.network import ImfNetwork
 
-    metadata = _header(path).get("__metadata__", {})
-    if "config" not in metadata:
-        raise ModelError(f"{path} holds no imfcodec model; give a file made by imfcodec.training.export")
-    config = ModelConfig.from_dict(json.loads(str(metadata["config"])))
+    _check_fit(file, path)
     tensors = load_file(path)
-    network = ImfNetwork(config)
+    network = ImfNetwork(file.config)
     try:
         network.load_state_dict({n: value.float() for n, value in tensors.items() if not n.startswith(_NOT_NETWORK)})
     except RuntimeError as error:
@@ -146,13 +119,49 @@ def _load(path: Path, device: str, dtype: str) -> LoadedModel:
     training = {name: value for name, value in tensors.items() if name.startswith(TRAINING_PREFIX)}
     place = torch.device(device)
     network = network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
-    return LoadedModel(network, _prior_tables(tensors), _model_id(path), place, getattr(torch, dtype), training)
+    tables = _prior_tables(path, tensors, file.config.hyper_channels)
+    return LoadedModel(network, tables, file.model_id, place, getattr(torch, dtype), training)
 
 
-def _prior_tables(tensors: "dict[str, torch.Tensor]") -> "PriorTables":
+def _check_fit(file: ModelFile, path: Path) -> None:
+    """Compare the shapes of a file with those its configuration asks for, before memory is taken for either."""
+    import torch
+
+    from imfcodec.models.network import ImfNetwork
+
+    try:
+        with torch.device("meta"):
+            wanted = ImfNetwork(file.config).state_dict()
+    except (ValueError, TypeError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise ModelError(f"{path}: its configuration makes no network: {error}") from None
+    for name, tensor in wanted.items():
+        if file.shapes.get(name) != tuple(tensor.shape):
+            raise ModelError(
+                f"{path} does not fit this version of imfcodec: {name} is {file.shapes.get(name)}, "
+                f"not {tuple(tensor.shape)}"
+            )
+
+
+def _prior_tables(path: Path, tensors: "dict[str, torch.Tensor]", hyper_channels: int) -> "PriorTables":
     from imfcodec.entropy.coder import CodingTables
-    from imfcodec.entropy.tables import Tables
-    from imfcodec.models.coding import Table
+    from imfcodec.models.coding import SCALE_LEVELS, Table
 
-    parts = ("cdf", "lengths", "offsets")
-    return {t: CodingTables(Tables(*(tensors[f"tables.{t.value}.{part}"].numpy() for part in parts))) for t in Table}
+    rows = {Table.GAUSSIAN: SCALE_LEVELS, Table.HYPER: hyper_channels}
+    return {table: CodingTables(_tables(path, tensors, table.value, rows[table])) for table in Table}
+
+
+def _tables(path: Path, tensors: "dict[str, torch.Tensor]", name: str, rows: int) -> "Tables":
+    """Tables `name`, of so many rows."""
+    from imfcodec.entropy.coder import MAX_SYMBOL
+    from imfcodec.entropy.tables import Tables
+
+    parts = [tensors.get(f"tables.{name}.{part}") for part in ("cdf", "lengths", "offsets")]
+    cdf, lengths, offsets = (None if part is None else part.numpy() for part in parts)
+    if cdf is None or lengths is None or offsets is None:
+        raise ModelError(f"{path}: has no probability tables {name!r}; get the file again")
+    shapes = [cdf.shape[:1], lengths.shape, offsets.shape]
+    if cdf.ndim != 2 or shapes != [(rows,)] * 3 or {part.dtype.name for part in (cdf, lengths, offsets)} != {"int32"}:
+        raise ModelError(f"{path}: its probability tables {name!r} are not {rows} rows of int32; get the file again")
+    if lengths.min() < 3 or lengths.max() > cdf.shape[1] or abs(offsets.astype("int64")).max() > MAX_SYMBOL:
+        raise ModelError(f"{path}: its probability tables {name!r} are damaged; get the file again")
+    return Tables(cdf, lengths, offsets)

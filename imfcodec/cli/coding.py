@@ -11,6 +11,7 @@ from imfcodec.cli.options import (
     as_target,
     dtype_option,
     json_option,
+    limit_options,
     model_options,
     overwrite_option,
     progress_option,
@@ -19,12 +20,13 @@ from imfcodec.cli.options import (
     reporter,
     require_file,
 )
-from imfcodec.cli.printing import print_fields, print_table, write_text
+from imfcodec.cli.printing import print_fields, print_table, say, write_text
 from imfcodec.errors import CorruptStreamError
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
 
 if TYPE_CHECKING:
     from imfcodec.api import DecodeStats, EncodeStats
+    from imfcodec.limits import Limits
 
 
 @click.command()
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 )
 @model_options
 @raw_options
+@limit_options
 @overwrite_option
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
@@ -67,11 +70,13 @@ def encode(
     threads: int | None,
     size: str | None,
     rate: str | None,
+    limits: "Limits",
     overwrite: bool,
     stats: str | None,
     progress: str,
 ) -> None:
     """Encode a video file, or Y4M from "-", into an .imf stream."""
+    check_distinct([as_source(source), model], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
@@ -89,12 +94,13 @@ def encode(
             device=device,
             threads=threads,
             raw=raw_spec(size, rate),
+            limits=limits,
             overwrite=overwrite,
             progress=report,
         )
-    click.echo(_encode_line(result), err=True)
+    say(_encode_line(result))
     if stats:
-        write_text(stats, json.dumps(result.to_dict(), indent=1))
+        write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
 
 
 @click.command()
@@ -103,6 +109,7 @@ def encode(
 @model_options
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@limit_options
 @overwrite_option
 @progress_option
 def decode(
@@ -113,6 +120,7 @@ def decode(
     threads: int | None,
     dtype: str,
     conceal: bool,
+    limits: "Limits",
     overwrite: bool,
     progress: str,
 ) -> int:
@@ -131,10 +139,11 @@ def decode(
             threads=threads,
             dtype=dtype,
             conceal=conceal,
+            limits=limits,
             overwrite=overwrite,
             progress=report,
         )
-    click.echo(_decode_line(result), err=True)
+    say(_decode_line(result))
     return EXIT_CONCEALED if result.has_losses else 0
 
 
@@ -142,14 +151,15 @@ def decode(
 @click.argument("stream")
 @json_option
 @click.option("--packets", is_flag=True, help="List every packet.")
-def info(stream: str, as_json: bool, packets: bool) -> None:
+@limit_options
+def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
     """Show what an .imf stream holds, without a model."""
     from imfcodec.api import probe
     from imfcodec.reports import describe_packets, describe_stream
 
     if packets:
         require_file(stream)
-    report = describe_stream(probe(as_source(stream)))
+    report = describe_stream(probe(as_source(stream), limits=limits))
     rows = describe_packets(stream) if packets else []
     if as_json:
         click.echo(json.dumps({**report, "packet_list": rows} if packets else report, indent=1))
@@ -163,18 +173,36 @@ def info(stream: str, as_json: bool, packets: bool) -> None:
 @click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
 @model_options
 @json_option
-def verify(stream: str, decode_fully: bool, model: str | None, device: str, threads: int | None, as_json: bool) -> None:
+@limit_options
+def verify(
+    stream: str,
+    decode_fully: bool,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    limits: "Limits",
+) -> None:
     """Check structure and checksums of an .imf stream; exit code 3 if it is damaged."""
     from imfcodec.api import decode_frames, probe
 
     if decode_fully:
         require_file(stream)
-    total = probe(as_source(stream)).total_frames
-    if decode_fully:
-        decoded = sum(1 for _ in decode_frames(stream, model=model, device=device, threads=threads))
-        if decoded != total:
-            raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
-    click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+    try:
+        total = probe(as_source(stream), limits=limits).total_frames
+        if decode_fully:
+            frames = decode_frames(stream, model=model, device=device, threads=threads, limits=limits)
+            decoded = sum(1 for _ in frames)
+            if decoded != total:
+                raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
+    except CorruptStreamError as error:
+        if as_json:
+            click.echo(json.dumps({"stream": stream, "intact": False, "error": str(error)}))
+        raise
+    if as_json:
+        click.echo(json.dumps({"stream": stream, "intact": True, "frames": total, "decoded": decode_fully}))
+    else:
+        click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
 def _encode_line(stats: "EncodeStats") -> str:

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,9 @@ from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
-from imfcodec.video.reader import RawSpec, is_headerless, open_clip
+from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.pipes import read_once, until_end
+from imfcodec.video.reader import ClipReader, RawSpec, is_headerless, open_clip
 from imfcodec.video.writer import rgb_pixels
 
 
@@ -168,28 +171,42 @@ def compare_files(
     raw: RawSpec | None = None,
     all_metrics: bool = False,
     lpips: Lpips | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
 
     Args:
         reference, distorted: anything `open_clip` reads.
         raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
+        limits: what either may ask for at most.
         all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
     Raises:
         UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
         InputError: a file cannot be read.
     """
     with (
-        open_clip(reference, raw=raw if is_headerless(reference) else None, audio=False) as reference_clip,
-        open_clip(distorted, raw=raw if is_headerless(distorted) else None, audio=False) as distorted_clip,
+        _opened(reference, raw, limits) as (reference_clip, reference_frames),
+        _opened(distorted, raw, limits) as (_, distorted_frames),
     ):
         return compare_frame_streams(
-            reference_clip.frames(),
-            distorted_clip.frames(),
+            reference_frames,
+            distorted_frames,
             reference_clip.format,
             all_metrics=all_metrics,
             lpips=lpips,
         )
+
+
+@contextmanager
+def _opened(
+    source: str | Path | BinaryIO, raw: RawSpec | None, limits: Limits
+) -> Iterator[tuple[ClipReader, Iterator[Frame]]]:
+    raw = raw if is_headerless(source) else None
+    with (
+        read_once(source, is_raw=raw is not None) as place,
+        open_clip(place, raw=raw, audio=False, limits=limits) as clip,
+    ):
+        yield clip, until_end(clip.frames(), place)
 
 
 class _SlowMetrics:

@@ -21,7 +21,7 @@ def export(network: ImfNetwork, bottleneck: EntropyBottleneck, counts: SymbolCou
     Args:
         counts: symbols to fit the tables to; none leaves them as the priors have them.
     Raises:
-        OSError: the file cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     tensors = _weights(network)
     tensors |= {

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from imfcodec.errors import ImfError, UsageError
+from imfcodec.files import make_folder
 from imfcodec.nn.picture import Picture
 from imfcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from imfcodec.training.config import StageConfig
@@ -135,7 +136,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self._passed_over = 0  # steps in a row
         if fabric.is_global_zero:
-            run.mkdir(parents=True, exist_ok=True)
+            make_folder(run)
         self.log = Logbook(run if fabric.is_global_zero else None, say)
 
     @property

@@ -24,7 +24,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
-from imfcodec.frames import MAX_HEIGHT, MAX_WIDTH, AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
+from imfcodec.files import check_name
+from imfcodec.frames import AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
+from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.video.audio import read_packets, track_of
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 from imfcodec.video.timing import RateMeter, Timing, unstamped
@@ -61,7 +63,9 @@ def is_headerless(path: str | Path | BinaryIO) -> bool:
     return isinstance(path, str | Path) and Path(path).suffix.lower() in _RAW_SUFFIXES
 
 
-def open_clip(path: str | Path | BinaryIO, *, raw: RawSpec | None = None, audio: bool = True) -> "ClipReader":
+def open_clip(
+    path: str | Path | BinaryIO, *, raw: RawSpec | None = None, audio: bool = True, limits: Limits = DEFAULT_LIMITS
+) -> "ClipReader":
     """Open a video file or a pipe for reading; use the result as a context manager.
 
     Args:
@@ -69,12 +73,13 @@ def open_clip(path: str | Path | BinaryIO, *, raw: RawSpec | None = None, audio:
             video if `raw` is given) and need not be seekable.
         raw: size, rate and pixel format of headerless video.
         audio: False leaves the sound alone, whatever it is.
+        limits: frames may have so many pixels, and there may be so many of them.
     Raises:
         UsageError: headerless video without `raw`.
         InputError: the file is missing, not a video, damaged, cut off or without a single frame.
-        LimitError: the frame size is outside what can be coded.
+        LimitError: the frame size is outside what can be coded, or above a limit.
     """
-    return ClipReader(path, raw=raw, audio=audio)
+    return ClipReader(path, raw=raw, audio=audio, limits=limits)
 
 
 class ClipReader:
@@ -87,8 +92,11 @@ class ClipReader:
         audio: the sound track, None where there is none or it was not asked for.
     """
 
-    def __init__(self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool) -> None:
-        self._source = _Source(path, raw)
+    def __init__(
+        self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self._limits = limits
+        self._source = _Source(path, raw, limits)
         self._containers: list[InputContainer] = []
         try:
             self._start(audio)
@@ -105,13 +113,13 @@ class ClipReader:
         self._timing = self._source.measure(container, stream)
         self.variable_rate = self._timing.variable
         self.frame_count_hint = self._timing.frame_count
-        _stored_format(stream, self._timing).check_limits()
+        self._limits.check_format(_stored_format(stream, self._timing))
         pictures = self._source.decode(container, stream)
         first = next(pictures, None)
         if first is None:
             raise InputError(f"{self._source.name}: holds no video frames")
         self.format = _described_format(stream, self._timing, first)
-        self.format.check_limits()
+        self._limits.check_format(self.format)
         self._pictures: Iterator[av.VideoFrame] | None = itertools.chain([first], pictures)
 
     def _open(self) -> InputContainer:
@@ -126,10 +134,11 @@ class ClipReader:
 
         Raises:
             InputError: the video is damaged or cut off.
+            LimitError: there are more frames than allowed.
             UsageError: a pipe is iterated a second time.
         """
         previous: int | None = None
-        for index, picture in enumerate(self._take_pictures()):
+        for index, picture in enumerate(self._limits.counted(self._take_pictures())):
             pts = self._timing.place(picture.pts, index)
             if previous is not None and pts <= previous:
                 pts = previous + 1
@@ -173,7 +182,8 @@ class ClipReader:
 class _Source:
     """Where a video comes from, and how FFmpeg is to open it."""
 
-    def __init__(self, path: str | Path | BinaryIO, raw: RawSpec | None) -> None:
+    def __init__(self, path: str | Path | BinaryIO, raw: RawSpec | None, limits: Limits) -> None:
+        self._limits = limits
         self.is_stream = not isinstance(path, str | Path)
         self.name = str(getattr(path, "name", "stream")) if self.is_stream else str(path)
         self._raw = raw
@@ -181,11 +191,12 @@ class _Source:
         self._target = f"file:{path}" if isinstance(path, str | Path) else CountingReader(path)
         self._head, self._length = b"", 0
         if raw is not None:
-            VideoFormat(raw.width, raw.height, raw.frame_rate, Fraction(1)).check_limits()
+            limits.check_format(VideoFormat(raw.width, raw.height, raw.frame_rate, Fraction(1)))
         if isinstance(path, str | Path):
             self._check_file(Path(path))
 
     def _check_file(self, path: Path) -> None:
+        check_name(self.name)
         if path.is_dir():
             raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
         if not path.exists() and "%" not in path.name:
@@ -245,7 +256,7 @@ class _Source:
             raise InputError(f"{self.name}: there is no decoder for its video; convert it first")
         stream.thread_type = "AUTO"
         # FFmpeg would otherwise allocate whatever size a hostile stream claims half-way.
-        stream.codec_context.options = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}
+        stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
         return stream
 
     def measure(self, container: InputContainer, stream: VideoStream) -> Timing:

@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from imfcodec.files import open_input
+
 _HEAD_BYTES = 4096
 _FRAME_MARK = b"FRAME\n"
 _EBML_ID = b"\x1a\x45\xdf\xa3"
@@ -30,7 +32,7 @@ class CountingReader(io.RawIOBase):
 
 def read_head(path: Path) -> bytes:
     """Return the first bytes of a file, enough for the checks below."""
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         return file.read(_HEAD_BYTES)
 
 
