@@ -10,6 +10,7 @@
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -197,13 +198,13 @@ class _Source:
 
     def _check_file(self, path: Path) -> None:
         check_name(self.name)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
-        if not path.exists() and "%" not in path.name:
+        if not os.path.exists(path) and "%" not in path.name:
             raise InputError(f"{path}: no such file")
         if self._raw is None and is_headerless(path):
             raise UsageError(f"{path}: headerless video needs its size, frame rate and pixel format")
-        if path.exists():
+        if os.path.exists(path):
             self._head, self._length = read_head(path), path.stat().st_size
         if matroska_ends_early(self._head, self._length):
             raise InputError(f"{path}: cut off, the file is shorter than it says; repair it first, or get it again")

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from imfcodec.errors import InputError
 from imfcodec.files import open_input
 
 _HEAD_BYTES = 4096
@@ -33,7 +34,10 @@ class CountingReader(io.RawIOBase):
 def read_head(path: Path) -> bytes:
     """Return the first bytes of a file, enough for the checks below."""
     with open_input(path) as file:
-        return file.read(_HEAD_BYTES)
+        try:
+            return file.read(_HEAD_BYTES)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def y4m_ends_early(head: bytes, length: int, frame_count: int, frame_bytes: int) -> bool:
