@@ -19,9 +19,9 @@ from imfcodec.errors import InputError, ModelError, UsageError
 from imfcodec.files import check_target, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
-from imfcodec.video.audio import require_copyable, transcode_opus
-from imfcodec.video.reader import ClipReader, RawSpec, open_clip
-from imfcodec.video.writer import open_writer
+from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, usual_opus_bitrate
+from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, open_clip
+from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
 
 if TYPE_CHECKING:
     from imfcodec.codec.decoder import Decoder
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Location = str | Path | BinaryIO
 Notify = Callable[[Progress], None]
+Say = Callable[[str], None]
 
 AUDIO_BATCH = 64  # sound packets in one packet of the stream, at most
 
@@ -43,6 +44,9 @@ class EncodeStats:
         byte_count: size of the stream.
         bytes_by_kind: the same in parts: keys, tokens, audio, container.
         elapsed_seconds: wall time from the first frame to the last byte, without loading the model.
+        damaged_frames: frames of the source that are not as they were coded.
+        repeated_frames: those of them that show the frame before, because nothing of them can be decoded.
+        cut_off: whether the source ends too early.
     """
 
     frames: int
@@ -50,6 +54,9 @@ class EncodeStats:
     byte_count: int
     bytes_by_kind: dict[str, int]
     elapsed_seconds: float
+    damaged_frames: int = 0
+    repeated_frames: int = 0
+    cut_off: bool = False
 
     @property
     def kbps(self) -> float:
@@ -113,8 +120,10 @@ def encode(
     device: str = "auto",
     threads: int | None = None,
     raw: RawSpec | None = None,
+    source_options: SourceOptions | None = None,
     overwrite: bool = False,
     progress: Notify | None = None,
+    say: Say | None = None,
 ) -> EncodeStats:
     """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
 
@@ -125,16 +134,19 @@ def encode(
         structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
         golden_interval: frames between golden frames, 2 to 64; None chooses by movement, or by quality in low delay.
         key_interval: frames between key frames; None has them at the start and at scene cuts only.
-        audio: "copy", "none" or "opus:RATE" with RATE in bits per second, e.g. "opus:12k".
+        audio: "copy", "none", "opus" or "opus:RATE" with RATE in bits per second, e.g. "opus:12k". What cannot be
+            copied is coded with Opus.
         model: name or path of a model; None is the default one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads of the networks; None leaves torch's choice.
         raw: format of headerless .yuv input.
+        source_options: tracks to take, what to do about damage and interlacing; None stands for the defaults.
         overwrite: replace an existing target.
         progress: called after every packet.
+        say: called with one line for whatever is damaged, left out or changed in the source.
     Raises:
         UsageError: an option does not fit, or the target exists.
-        InputError: the source cannot be read or has no frames.
+        InputError: the source cannot be read, has no frames or, if that is asked for, is damaged.
         LimitError: the frame size is outside the limits.
         ModelError: the model is missing or damaged.
     """
@@ -145,8 +157,10 @@ def encode(
     _check_not_same(source, target)
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
-    with open_clip(source, raw=raw, audio=audio != "none") as clip:
-        track, sound = _open_sound(clip, opus_bitrate)
+    with open_clip(source, raw=raw, audio=audio != "none", options=source_options) as clip:
+        tell = _Notes(source, say)
+        tell(clip.notes)
+        track, sound = _open_sound(clip, audio, opus_bitrate, tell)
         encoder = Encoder(_load_model(model, device, "float32", threads), settings)
         frames = clip.frames()
         first = next(frames)
@@ -160,9 +174,20 @@ def encode(
                 meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count_hint)
                 _write_all(writer, sound.until(meter.end_seconds))
             _write_all(writer, sound.until(math.inf))
-            writer.close()
+            meter.end(clip.last_duration)
+            _finish(writer, clip.last_duration)
+        tell(clip.notes)
     sizes = dict(writer.bytes_by_kind)
-    return EncodeStats(meter.frames, meter.duration_seconds, sum(sizes.values()), sizes, meter.elapsed_seconds)
+    return EncodeStats(
+        meter.frames,
+        meter.duration_seconds,
+        sum(sizes.values()),
+        sizes,
+        meter.elapsed_seconds,
+        clip.damaged_frames,
+        clip.repeated_frames,
+        clip.cut_off,
+    )
 
 
 def decode(
@@ -174,8 +199,10 @@ def decode(
     dtype: str = "float32",
     threads: int | None = None,
     conceal: bool = False,
+    audio: str = "copy",
     overwrite: bool = False,
     progress: Notify | None = None,
+    say: Say | None = None,
 ) -> DecodeStats:
     """Decode an .imf stream into a video; frames and sound stream through.
 
@@ -185,39 +212,43 @@ def decode(
         model: name or path of the model; None finds the one the stream names.
         device, threads: as for `encode`.
         dtype: arithmetic of the networks, "float32" or "bfloat16".
-        conceal: decode past damage, covering lost frames, instead of raising an error.
+        conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
+        audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         overwrite: replace an existing target.
         progress: called after every frame.
+        say: called with one line for whatever the target cannot hold.
     Raises:
         UsageError: an option does not fit, or the target exists.
         CorruptStreamError: the stream is damaged (with `conceal`: its header is).
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
     """
+    if audio not in ("copy", "none"):
+        raise UsageError(f"audio {audio!r} is unknown; use copy or none")
     _check_not_same(source, target)
+    tell = _Notes(target, say)
     with ExitStack() as stack:
         file = stack.enter_context(_open_source(source))
         size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
         stream = _DecodedStream(file, conceal)
         video = stream.header.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
-        writer = stack.enter_context(
-            open_writer(
-                target,
-                video,
-                audio=stream.header.audio,
-                variable_rate=stream.header.variable_rate,
-                overwrite=overwrite,
-            )
-        )
+        sound = _DecodedSound(target, None if audio == "none" else stream.header.audio, conceal, tell)
+        writer = stack.enter_context(sound.open(video, overwrite))
+        if stream.header.variable_rate and not writer.holds_times:
+            tell([f"holds no time stamps: frames that were shown at varying times are {video.frame_rate} a second"])
         stream.load_model(model, device, dtype, threads)
         meter = _Meter(video, progress)
-        for frame in stream.frames(writer.write_audio if writer.holds_audio else _ignore):
+        for frame in stream.frames(sound.take):
             writer.write(frame)
             meter.add((frame.pts,))
             meter.tell(stream.bytes_read, stream.bytes_read, size)
+        sound.finish()
+        meter.end(stream.last_duration)
+        writer.last_duration = stream.last_duration
+    lost_packets = stream.lost_packets + sound.lost_packets
     return DecodeStats(
-        meter.frames, stream.concealed_frames, stream.lost_packets, meter.duration_seconds, meter.elapsed_seconds
+        meter.frames, stream.concealed_frames, lost_packets, meter.duration_seconds, meter.elapsed_seconds
     )
 
 
@@ -318,6 +349,62 @@ class _DecodedStream:
         """Frames made up for lost ones, so far."""
         return self._decoder.concealed_frames if self._decoder else 0
 
+    @property
+    def last_duration(self) -> int | None:
+        """Ticks the last frame is shown, known at the end; None stands for one frame."""
+        # MERGE(container): format 2 tells it in the END packet.
+        return getattr(self._reader, "last_duration", None)
+
+
+class _DecodedSound:
+    """The sound of a stream on its way to a target: as it is, coded with Opus where need be, or left out.
+
+    Attributes:
+        lost_packets: packets that could not be written, where damage is to be covered.
+    """
+
+    def __init__(self, target: Location, track: AudioTrack | None, conceal: bool, tell: "_Notes") -> None:
+        self._target, self._track, self._conceal, self._tell = target, track, conceal, tell
+        self._transcoder: OpusTranscoder | None = None
+        self._writer: ClipWriter | None = None
+        self.lost_packets = 0
+
+    def open(self, video: VideoFormat, overwrite: bool) -> ClipWriter:
+        """Open the target for pictures of this format, and for the sound if it can hold any."""
+        suffix = Path(self._target).suffix if isinstance(self._target, str | Path) else ""
+        try:
+            if self._track and suffix.lower() in SOUND_SUFFIXES and not can_copy(self._track, suffix):
+                self._transcoder = _transcoder(self._track, suffix, self._tell)
+            track = self._transcoder.track if self._transcoder else self._track
+            self._writer = open_writer(self._target, video, audio=track, overwrite=overwrite)
+        except InputError as error:
+            if not self._conceal:
+                raise
+            self._track = None
+            self._tell([f"the sound is left out: {error}"])
+            self._writer = open_writer(self._target, video, overwrite=overwrite)
+        return self._writer
+
+    def take(self, packet: AudioPacket) -> None:
+        """Write one packet of the stream."""
+        if self._track and self._writer and self._writer.holds_audio:
+            self._write(self._transcoder(packet) if self._transcoder else (packet,))
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._transcoder:
+            self._write(self._transcoder.finish())
+
+    def _write(self, packets: Iterable[AudioPacket]) -> None:
+        assert self._writer is not None
+        try:
+            for packet in packets:
+                self._writer.write_audio(packet)
+        except InputError:
+            if not self._conceal:
+                raise
+            self.lost_packets += 1
+
 
 class _Sound:
     """Sound packets, handed out in step with the picture."""
@@ -348,6 +435,7 @@ class _Meter:
         self._start = time.monotonic()
         self._first_pts: int | None = None
         self._last_pts = 0
+        self._last_seconds = 1 / video.frame_rate
         self.frames = 0
 
     def add(self, pts: Sequence[int]) -> None:
@@ -355,6 +443,11 @@ class _Meter:
         self._first_pts = pts[0] if self._first_pts is None else self._first_pts
         self._last_pts = pts[-1]
         self.frames += len(pts)
+
+    def end(self, last_duration: int | None) -> None:
+        """Say how many ticks the last frame counted is shown, None for one frame."""
+        if last_duration is not None:
+            self._last_seconds = last_duration * self._video.time_base
 
     def tell(self, byte_count: int, done: int, total: int | None) -> None:
         """Report progress: `byte_count` bytes of stream, `done` of `total` (frames or bytes, None if unknown)."""
@@ -370,7 +463,7 @@ class _Meter:
     @property
     def end_seconds(self) -> float:
         """Time at which the last frame counted ends."""
-        return float(self._last_pts * self._video.time_base + 1 / self._video.frame_rate)
+        return float(self._last_pts * self._video.time_base + self._last_seconds)
 
     @property
     def duration_seconds(self) -> float:
@@ -399,25 +492,58 @@ def _load_model(
     return loaded
 
 
+class _Notes:
+    """Hands lines about a file to whoever listens, each line once."""
+
+    def __init__(self, place: Location, say: Say | None) -> None:
+        self._name = str(place) if isinstance(place, str | Path) else str(getattr(place, "name", "stream"))
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if self._say and line not in self._said:
+                self._say(f"{self._name}: {line}")
+            self._said.add(line)
+
+
 def _parse_audio(audio: str) -> int | None:
-    """Bit rate of "opus:RATE"; None for "copy" and "none"."""
-    if audio in ("copy", "none"):
+    """Bit rate of "opus:RATE"; None where there is none."""
+    if audio in ("copy", "none", "opus"):
         return None
     match = re.fullmatch(r"opus:(\d{1,6})(k?)", audio)
     if not match:
-        raise UsageError(f"audio {audio!r} is unknown; use copy, none or opus:RATE, e.g. opus:12k")
+        raise UsageError(f"audio {audio!r} is unknown; use copy, none, opus or opus:RATE, e.g. opus:12k")
     return int(match[1]) * (1000 if match[2] else 1)
 
 
-def _open_sound(clip: ClipReader, opus_bitrate: int | None) -> tuple[AudioTrack | None, _Sound]:
+def _open_sound(
+    clip: ClipReader, audio: str, opus_bitrate: int | None, tell: _Notes
+) -> tuple[AudioTrack | None, _Sound]:
     if clip.audio is None:
         return None, _Sound((), Fraction(1))
-    if opus_bitrate is None:
-        require_copyable(clip.audio)
-        track, packets = clip.audio, clip.audio_packets()
-    else:
-        track, packets = transcode_opus(clip.audio_packets(), clip.audio, opus_bitrate)
-    return track, _Sound(packets, track.time_base)
+    if audio == "copy" and can_copy(clip.audio):
+        return clip.audio, _Sound(clip.audio_packets(), clip.audio.time_base)
+    bitrate = opus_bitrate or usual_opus_bitrate(clip.audio.channels)
+    if audio == "copy":
+        tell([_opus_line(clip.audio, "cannot be copied", bitrate) + " (--audio opus:RATE for another rate)"])
+    opus = OpusEncoder(clip.audio.channels, bitrate)
+    return opus.track, _Sound(opus.encode_all(clip.decoded_audio()), opus.track.time_base)
+
+
+def _transcoder(track: AudioTrack, suffix: str, tell: _Notes) -> OpusTranscoder:
+    bitrate = usual_opus_bitrate(track.channels)
+    tell([_opus_line(track, f"does not go into {suffix}", bitrate) + "; .mkv keeps it"])
+    return OpusTranscoder(track, bitrate)
+
+
+def _opus_line(track: AudioTrack, reason: str, bitrate: int) -> str:
+    return f"sound in '{track.codec}' {reason}: coded with Opus at {bitrate // 1000} kbit/s"
+
+
+def _finish(writer: StreamWriter, last_duration: int) -> None:
+    # MERGE(container): writer.finish(last_duration=last_duration); format 1 has no place for it.
+    writer.close()
 
 
 def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> None:

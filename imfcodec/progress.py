@@ -65,6 +65,14 @@ class ProgressReporter:
             self._last_time = now
             self._write(progress)
 
+    def say(self, line: str) -> None:
+        """Write a line for the user, whatever the style."""
+        if self._line_open:
+            self._stream.write("\n")
+            self._line_open = False
+        self._stream.write(f"imfcodec: {' '.join(line.split())}\n")
+        self._stream.flush()
+
     def close(self) -> None:
         """Show the last state if it has not been shown, and end the terminal line."""
         if self._unwritten and self._style in ("bar", "json"):

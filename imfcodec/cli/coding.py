@@ -13,11 +13,13 @@ from imfcodec.cli.options import (
     json_option,
     model_options,
     overwrite_option,
+    parse_rate,
     progress_option,
     raw_options,
     raw_spec,
     reporter,
     require_file,
+    source_options,
 )
 from imfcodec.cli.printing import print_fields, print_table, write_text
 from imfcodec.errors import CorruptStreamError
@@ -46,11 +48,12 @@ if TYPE_CHECKING:
     "--audio",
     default="copy",
     show_default=True,
-    metavar="copy|opus:RATE|none",
+    metavar="copy|opus[:RATE]|none",
     help="What to do with sound, e.g. opus:12k.",
 )
 @model_options
 @raw_options
+@source_options
 @overwrite_option
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
@@ -67,15 +70,27 @@ def encode(
     threads: int | None,
     size: str | None,
     rate: str | None,
+    video_track: int | None,
+    audio_track: str | None,
+    strict: bool,
+    allow_gaps: bool,
+    deinterlace: bool | None,
     overwrite: bool,
     stats: str | None,
     progress: str,
-) -> None:
-    """Encode a video file, or Y4M from "-", into an .imf stream."""
+) -> int:
+    """Encode a video file, or Y4M from "-", into an .imf stream.
+
+    What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
+    """
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
 
+    raw = raw_spec(size, rate)
+    reading = api.SourceOptions(
+        parse_rate(None if raw else rate), video_track, audio_track, strict, allow_gaps, deinterlace
+    )
     with reporter(progress, "encode") as report:
         result = api.encode(
             as_source(source),
@@ -88,13 +103,16 @@ def encode(
             model=model,
             device=device,
             threads=threads,
-            raw=raw_spec(size, rate),
+            raw=raw,
+            source_options=reading,
             overwrite=overwrite,
             progress=report,
+            say=report.say,
         )
     click.echo(_encode_line(result), err=True)
     if stats:
         write_text(stats, json.dumps(result.to_dict(), indent=1))
+    return EXIT_CONCEALED if result.cut_off else 0
 
 
 @click.command()
@@ -103,6 +121,7 @@ def encode(
 @model_options
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @overwrite_option
 @progress_option
 def decode(
@@ -113,6 +132,7 @@ def decode(
     threads: int | None,
     dtype: str,
     conceal: bool,
+    audio: str,
     overwrite: bool,
     progress: str,
 ) -> int:
@@ -131,8 +151,10 @@ def decode(
             threads=threads,
             dtype=dtype,
             conceal=conceal,
+            audio=audio,
             overwrite=overwrite,
             progress=report,
+            say=report.say,
         )
     click.echo(_decode_line(result), err=True)
     return EXIT_CONCEALED if result.has_losses else 0
@@ -181,8 +203,15 @@ def _encode_line(stats: "EncodeStats") -> str:
     parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
     return (
         f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
-        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps"
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
     )
+
+
+def _source_state(stats: "EncodeStats") -> str:
+    state = f", {stats.damaged_frames} damaged frames" if stats.damaged_frames else ""
+    if stats.repeated_frames:
+        state = f"{state}, {stats.repeated_frames} repeated"
+    return state + (", source cut off" if stats.cut_off else "")
 
 
 def _decode_line(stats: "DecodeStats") -> str:

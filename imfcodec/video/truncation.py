@@ -1,10 +1,14 @@
-"""Files that are cut off. FFmpeg takes the end of such a Y4M or Matroska file for the end of the video."""
+"""Files that are cut off. FFmpeg takes the end of such a file for the end of the video, or says so late."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 _HEAD_BYTES = 4096
+_BOX_HEAD_BYTES = 16
+_MIN_BOX_BYTES = 8
+_ISO_FIRST_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
 _FRAME_MARK = b"FRAME\n"
 _EBML_ID = b"\x1a\x45\xdf\xa3"
 _SEGMENT_ID = b"\x18\x53\x80\x67"
@@ -28,10 +32,41 @@ class CountingReader(io.RawIOBase):
         return data
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, enough for the checks below."""
+def ends_early(path: Path) -> bool:
+    """Tell whether a Matroska, MP4 or AVI file is shorter than its own structure claims; never for other files."""
+    if not path.is_file():
+        return False
+    length = path.stat().st_size
     with open(path, "rb") as file:
-        return file.read(_HEAD_BYTES)
+        head = file.read(_HEAD_BYTES)
+        if head[4:8] in _ISO_FIRST_BOXES:
+            return _ends_within(file, length, _iso_box_size)
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            return _ends_within(file, length, _riff_chunk_size)
+    return matroska_ends_early(head, length)
+
+
+def _ends_within(file: BinaryIO, length: int, size_of: Callable[[bytes], int]) -> bool:
+    """Walk over the outermost boxes of a file; `size_of` reads a size from a box's first bytes, 0 for the rest."""
+    start = 0
+    while start < length:
+        file.seek(start)
+        size = size_of(file.read(_BOX_HEAD_BYTES))
+        if size < _MIN_BOX_BYTES:
+            return False
+        start += size
+    return start > length
+
+
+def _iso_box_size(head: bytes) -> int:
+    size = int.from_bytes(head[:4], "big")
+    return int.from_bytes(head[8:16], "big") if size == 1 else size
+
+
+def _riff_chunk_size(head: bytes) -> int:
+    # A chunk of odd length is padded; writers that were interrupted leave 0 or all ones.
+    size = int.from_bytes(head[4:8], "little")
+    return 8 + size + size % 2 if head[:4] in (b"RIFF", b"idx1", b"JUNK") and size not in (0, 0xFFFFFFFF) else 0
 
 
 def y4m_ends_early(head: bytes, length: int, frame_count: int, frame_bytes: int) -> bool:

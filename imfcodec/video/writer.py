@@ -33,13 +33,14 @@ from av.video.stream import VideoStream
 
 from imfcodec.errors import ImfError, InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
-from imfcodec.video.audio import add_copied_stream, make_packet
+from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 
 _CONTAINERS = {
     ".mp4": ("mp4", "libx264", {"crf": "10", "preset": "medium"}),
     ".mkv": ("matroska", "ffv1", {"level": "3"}),
 }
+SOUND_SUFFIXES = frozenset(_CONTAINERS)
 _DEFAULT_PNG_NAME = "%05d.png"
 _PNG_NUMBER = re.compile(r"%0?(\d*)d")
 
@@ -57,7 +58,6 @@ def open_writer(
     format: VideoFormat,
     *,
     audio: AudioTrack | None = None,
-    variable_rate: bool = False,
     overwrite: bool = False,
 ) -> "ClipWriter":
     """Open a target for writing; use the result as a context manager.
@@ -67,7 +67,6 @@ def open_writer(
             pictures, or a binary stream for Y4M.
         format: format of the frames to come.
         audio: sound track whose packets will come; left out where the target holds no sound.
-        variable_rate: the frames are not evenly spaced.
         overwrite: replace what is there.
     Raises:
         UsageError: unknown kind of target, it exists, its folder does not, or it cannot hold this sound.
@@ -82,7 +81,7 @@ def open_writer(
     sink = _FileSink(target, overwrite)
     if target.suffix.lower() == ".y4m":
         return _Y4mWriter(sink, format)
-    return _ContainerWriter(sink, format, audio, variable_rate)
+    return _ContainerWriter(sink, format, audio)
 
 
 def _is_series(path: str | Path) -> bool:
@@ -96,9 +95,13 @@ class ClipWriter(ABC):
 
     Attributes:
         holds_audio: whether `write_audio` has an effect.
+        holds_times: whether the target says when each frame is shown.
+        last_duration: ticks the last frame is shown, to be set before `close`; None stands for one frame.
     """
 
     holds_audio = False
+    holds_times = False
+    last_duration: int | None = None
 
     def __init__(self, name: str, format: VideoFormat) -> None:
         self._name = name
@@ -275,12 +278,15 @@ def _y4m_header(video: VideoFormat) -> bytes:
 
 class _ContainerWriter(ClipWriter):
     holds_audio = True
+    holds_times = True
 
-    def __init__(self, sink: _FileSink, format: VideoFormat, audio: AudioTrack | None, variable_rate: bool) -> None:
+    def __init__(self, sink: _FileSink, format: VideoFormat, audio: AudioTrack | None) -> None:
         super().__init__(sink.name, format)
         self._sink = sink
         self._audio = audio
-        self._frame_ticks = 0 if variable_rate else max(1, round(1 / (format.frame_rate * format.time_base)))
+        self._frame_ticks = max(1, round(1 / (format.frame_rate * format.time_base)))
+        self._pending: Frame | None = None  # a frame's duration is known when the next one comes
+        self._fill = PcmFiller(audio) if audio else None
         container_name, codec, options = _CONTAINERS[sink.target.suffix.lower()]
         with _named_errors(self._name):
             self._container = av.open(str(sink.part), "w", format=container_name)
@@ -310,20 +316,28 @@ class _ContainerWriter(ClipWriter):
         return stream
 
     def _write(self, frame: Frame) -> None:
+        if self._pending is not None:
+            self._encode(self._pending, frame.pts - self._pending.pts)
+        self._pending = frame
+
+    def _encode(self, frame: Frame, duration: int) -> None:
         context = self._video_stream.codec_context
         picture = _to_picture(frame, self._format, context.width, context.height)
-        picture.duration = self._frame_ticks
+        picture.duration = duration
         self._container.mux(self._video_stream.encode(picture))
 
     def write_audio(self, packet: AudioPacket) -> None:
-        if self._audio is None or self._audio_stream is None:
+        if self._audio is None or self._audio_stream is None or self._fill is None:
             raise UsageError(f"{self._name}: sound came, but no sound track was announced")
-        copied = make_packet(packet, self._audio.time_base)
-        copied.stream = self._audio_stream
-        with _named_errors(self._name):
-            self._container.mux(copied)
+        for piece in self._fill(packet):
+            copied = make_packet(piece, self._audio.time_base)
+            copied.stream = self._audio_stream
+            with _named_errors(self._name):
+                self._container.mux(copied)
 
     def _finish(self) -> None:
+        if self._pending is not None:
+            self._encode(self._pending, self.last_duration or self._frame_ticks)
         self._container.mux(self._video_stream.encode(None))
         self._container.close()
         self._sink.commit(None)

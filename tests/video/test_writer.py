@@ -55,7 +55,7 @@ def test_h264_is_visually_lossless_and_pads_odd_sizes(tmp_path):
 def test_variable_rate_keeps_its_time_stamps(tmp_path, suffix):
     video = make_format(time_base=Fraction(1, 1000))
     stamps = [0, 40, 90, 100, 300, 333, 1000]
-    write_all(tmp_path / f"vfr{suffix}", video, make_frames(video, 7, stamps), variable_rate=True)
+    write_all(tmp_path / f"vfr{suffix}", video, make_frames(video, 7, stamps))
     with open_clip(tmp_path / f"vfr{suffix}") as clip:
         assert clip.variable_rate
         read = [frame.pts * clip.format.time_base for frame in clip.frames()]
