@@ -20,6 +20,7 @@ from imfcodec.files import check_target, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
 from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, usual_opus_bitrate
+from imfcodec.video.notes import describe_damage
 from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, open_clip
 from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
 
@@ -67,6 +68,13 @@ class EncodeStats:
     def kbps_by_kind(self) -> dict[str, float]:
         """`kbps` in the parts of `bytes_by_kind`."""
         return {kind: _kbps(count, self.duration_seconds) for kind, count in self.bytes_by_kind.items()}
+
+    @property
+    def damage(self) -> str:
+        """What is damaged in the source, in a few words; empty if nothing is."""
+        if not self.damaged_frames and not self.repeated_frames:
+            return ""
+        return describe_damage(self.damaged_frames, self.repeated_frames)
 
     @property
     def fps(self) -> float:

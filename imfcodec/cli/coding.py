@@ -1,7 +1,7 @@
 """Commands that make, read and check streams: encode, decode, info, verify."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -161,14 +161,17 @@ def decode(
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", metavar="STREAM|SOURCE")
 @json_option
-@click.option("--packets", is_flag=True, help="List every packet.")
+@click.option("--packets", is_flag=True, help="List every packet of an .imf stream.")
 def info(stream: str, as_json: bool, packets: bool) -> None:
-    """Show what an .imf stream holds, without a model."""
+    """Show what an .imf stream holds, without a model, or the tracks of any media file."""
     from imfcodec.api import probe
-    from imfcodec.reports import describe_packets, describe_stream
+    from imfcodec.reports import describe_packets, describe_source, describe_stream, is_stream
 
+    if stream != "-" and not packets and not is_stream(stream):
+        _show_source(describe_source(stream), as_json)
+        return
     if packets:
         require_file(stream)
     report = describe_stream(probe(as_source(stream)))
@@ -199,6 +202,15 @@ def verify(stream: str, decode_fully: bool, model: str | None, device: str, thre
     click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
+def _show_source(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    rows = report.pop("tracks")
+    print_fields(report)
+    print_table(rows)
+
+
 def _encode_line(stats: "EncodeStats") -> str:
     parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
     return (
@@ -208,9 +220,7 @@ def _encode_line(stats: "EncodeStats") -> str:
 
 
 def _source_state(stats: "EncodeStats") -> str:
-    state = f", {stats.damaged_frames} damaged frames" if stats.damaged_frames else ""
-    if stats.repeated_frames:
-        state = f"{state}, {stats.repeated_frames} repeated"
+    state = f", {stats.damage}" if stats.damage else ""
     return state + (", source cut off" if stats.cut_off else "")
 
 

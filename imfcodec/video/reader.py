@@ -65,14 +65,14 @@ def open_clip(
     return ClipReader(path, raw=raw, audio=audio, options=options or SourceOptions())
 
 
-def tracks_of(path: str | Path) -> tuple[str, list[Track]]:
-    """Return the name of a media file's container and its tracks, without decoding anything.
+def tracks_of(path: str | Path) -> tuple[str, int, list[Track]]:
+    """Return the name of a media file's container, its number of chapters and its tracks, without decoding anything.
 
     Raises:
         InputError: FFmpeg cannot read the file.
     """
     with Source(path, None, SourceOptions()).open() as container:
-        return container.format.name, list_tracks(container)
+        return container.format.name, len(container.chapters()), list_tracks(container)
 
 
 class ClipReader:

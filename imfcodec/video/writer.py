@@ -3,7 +3,7 @@
 | target | video | sound |
 |---|---|---|
 | `.mp4` | H.264, visually lossless (CRF 10); an odd size is padded to even by repeating the edge | copied |
-| `.mkv` | FFV1, lossless; time stamps in milliseconds, pixels taken for square (PyAV cannot say otherwise) | copied |
+| `.mkv` | FFV1, lossless; time stamps in milliseconds | copied |
 | `.y4m`, binary stream | the exact frames, evenly spaced | none |
 | folder, `%05d.png` | one 8-bit RGB picture a frame, numbered from 1 | none |
 
@@ -34,6 +34,7 @@ from av.video.stream import VideoStream
 from imfcodec.errors import ImfError, InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
 from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.matroska import set_display_aspect
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 
 _CONTAINERS = {
@@ -288,8 +289,11 @@ class _ContainerWriter(ClipWriter):
         self._pending: Frame | None = None  # a frame's duration is known when the next one comes
         self._fill = PcmFiller(audio) if audio else None
         container_name, codec, options = _CONTAINERS[sink.target.suffix.lower()]
+        self._patches_aspect = container_name == "matroska" and format.sample_aspect != 1
         with _named_errors(self._name):
-            self._container = av.open(str(sink.part), "w", format=container_name)
+            # Checksums over the head would not survive that the shape of pixels is put into it.
+            checksums = {"write_crc32": "0"} if self._patches_aspect else {}
+            self._container = av.open(str(sink.part), "w", format=container_name, options=checksums)
         try:
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
@@ -340,6 +344,10 @@ class _ContainerWriter(ClipWriter):
             self._encode(self._pending, self.last_duration or self._frame_ticks)
         self._container.mux(self._video_stream.encode(None))
         self._container.close()
+        if self._patches_aspect:
+            video = self._format
+            with open(self._sink.part, "r+b") as file:
+                set_display_aspect(file, video.sample_aspect * video.width / video.height)
         self._sink.commit(None)
 
     def _discard(self) -> None:
