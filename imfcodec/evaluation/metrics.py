@@ -21,8 +21,9 @@ from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
-from imfcodec.video.reader import RawSpec, is_headerless, open_clip
-from imfcodec.video.writer import rgb_pixels
+from imfcodec.video.reader import RawSpec, SourceOptions, is_headerless, open_clip
+from imfcodec.video.scaling import crop, limit_range
+from imfcodec.video.writer import UNSPECIFIED, described_matrix, rgb_pixels
 
 
 @dataclass(frozen=True)
@@ -166,30 +167,77 @@ def compare_files(
     distorted: str | Path | BinaryIO,
     *,
     raw: RawSpec | None = None,
+    options: SourceOptions | None = None,
     all_metrics: bool = False,
     lpips: Lpips | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
+
+    What samples mean is looked at: videos of different range are compared in limited range, and the row and
+    column that an odd size gets in .mp4 are taken off again.
 
     Args:
         reference, distorted: anything `open_clip` reads.
         raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
+        options: how both are to be read.
         all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
+        say: called with one line for what was converted, differs or is damaged.
     Raises:
-        UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
+        UsageError: the sizes, the colour matrices or the numbers of frames differ, there are no frames, or a package
+            is missing.
         InputError: a file cannot be read.
     """
     with (
-        open_clip(reference, raw=raw if is_headerless(reference) else None, audio=False) as reference_clip,
-        open_clip(distorted, raw=raw if is_headerless(distorted) else None, audio=False) as distorted_clip,
+        open_clip(
+            reference, raw=raw if is_headerless(reference) else None, audio=False, options=options
+        ) as reference_clip,
+        open_clip(
+            distorted, raw=raw if is_headerless(distorted) else None, audio=False, options=options
+        ) as distorted_clip,
     ):
+        for clip_name, clip in ((reference, reference_clip), (distorted, distorted_clip)):
+            for note in clip.notes:
+                say(f"{clip_name}: {note}")
+        video, other = reference_clip.format, distorted_clip.format
+        frames, others = reference_clip.frames(), _alike(distorted_clip.frames(), other, video, say)
+        if video.colour.full_range != other.colour.full_range:
+            say("one video has full range, the other limited: both are compared in limited range")
+            frames, others = _to_limited(frames, video), _to_limited(others, other)
+            video = replace(video, colour=replace(video.colour, full_range=False))
         return compare_frame_streams(
-            reference_clip.frames(),
-            distorted_clip.frames(),
-            reference_clip.format,
+            frames,
+            others,
+            video,
             all_metrics=all_metrics,
             lpips=lpips,
         )
+
+
+def _alike(
+    frames: Iterator[Frame], video: VideoFormat, reference: VideoFormat, say: Callable[[str], None]
+) -> Iterator[Frame]:
+    """Bring frames of a distorted video to the size of the reference, as far as nothing is lost by it."""
+    colour, wanted = video.colour, reference.colour
+    if described_matrix(video) != described_matrix(reference) and UNSPECIFIED not in (colour.matrix, wanted.matrix):
+        raise UsageError(
+            f"the colour matrices differ (H.273: reference {wanted.matrix}, distorted {colour.matrix}); "
+            "convert one to the other first"
+        )
+    if video.frame_rate != reference.frame_rate:
+        say(
+            f"the frame rates differ (reference {reference.frame_rate}, distorted {video.frame_rate}): frames are "
+            "compared by number"
+        )
+    size, odd = (video.width, video.height), (reference.width, reference.height)
+    if size != odd and size == tuple(side + side % 2 for side in odd):
+        say(f"the distorted video is padded to {size[0]}x{size[1]}: compared without the padding")
+        frames = crop(frames, *odd)
+    return frames
+
+
+def _to_limited(frames: Iterator[Frame], video: VideoFormat) -> Iterator[Frame]:
+    return limit_range(frames) if video.colour.full_range else frames
 
 
 class _SlowMetrics:

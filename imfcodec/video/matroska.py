@@ -9,7 +9,9 @@ from typing import BinaryIO, NamedTuple
 from imfcodec.errors import ImfError
 
 _HEAD_BYTES = 1 << 20
-_SEGMENT, _SEEK_HEAD, _INFO, _TRACKS = (bytes.fromhex(text) for text in ("18538067", "114d9b74", "1549a966", "1654ae6b"))
+_SEGMENT, _SEEK_HEAD, _INFO, _TRACKS = (
+    bytes.fromhex(text) for text in ("18538067", "114d9b74", "1549a966", "1654ae6b")
+)
 _SEEK, _SEEK_POSITION, _VOID = bytes.fromhex("4dbb"), bytes.fromhex("53ac"), b"\xec"
 _TRACK_ENTRY, _VIDEO = b"\xae", b"\xe0"
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = (bytes.fromhex(text) for text in ("54b0", "54ba", "54b2"))

@@ -48,6 +48,9 @@ _PNG_NUMBER = re.compile(r"%0?(\d*)d")
 # H.273 code points of the matrices swscale can apply.
 _KNOWN_MATRICES = {1, 4, 5, 6, 7, 9, 10}
 _BT709, _BT601 = 1, 6
+# The same coefficients under two codes.
+_BT601_ALIKE = {5, 6}
+UNSPECIFIED = 2
 # What players assume where nothing is said: BT.709 from this height on, BT.601 below.
 _HD_HEIGHT = 720
 # Bicubic, full horizontal chroma, accurate rounding.
@@ -438,10 +441,16 @@ def _open_png_encoder(video: VideoFormat) -> VideoCodecContext:
     return encoder
 
 
+def described_matrix(video: VideoFormat) -> int:
+    """H.273 code of the matrix that turns samples into RGB; what players assume where none is named."""
+    if video.colour.matrix not in _KNOWN_MATRICES:
+        return _BT709 if video.height >= _HD_HEIGHT else _BT601
+    return _BT601 if video.colour.matrix in _BT601_ALIKE else video.colour.matrix
+
+
 def _to_rgb(frame: Frame, video: VideoFormat) -> av.VideoFrame:
     picture = _to_picture(frame, video, video.width, video.height)
-    unspecified = _BT709 if video.height >= _HD_HEIGHT else _BT601
-    picture.colorspace = video.colour.matrix if video.colour.matrix in _KNOWN_MATRICES else unspecified
+    picture.colorspace = described_matrix(video)
     return picture.reformat(
         format="rgb24",
         src_color_range=range_number(video),
