@@ -40,6 +40,10 @@ def damage_notes(journal: Journal, repeated: int) -> list[str]:
     notes = []
     if journal.damaged or repeated:
         notes.append(describe_damage(len(journal.damaged), repeated))
+    if journal.damaged_sound:
+        notes.append(f"{journal.damaged_sound} damaged packets of sound")
+    if journal.complaints:
+        notes.append(f"damaged between the frames, some may be lost ({journal.complaints[0][:60]})")
     if journal.cut_off:
         notes.append(f"cut off: what there is ends after {len(journal.stamps.times)} frames; get the file again")
     return notes

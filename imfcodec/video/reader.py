@@ -29,7 +29,16 @@ from imfcodec.video.audio import decode_sound, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
 from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
-from imfcodec.video.source import Journal, RawSpec, Source, SourceOptions, is_headerless, rebased_packets
+from imfcodec.video.source import (
+    Journal,
+    RawSpec,
+    Source,
+    SourceOptions,
+    claimed_end,
+    container_complaints,
+    is_headerless,
+    rebased_packets,
+)
 from imfcodec.video.timeline import Timeline, even_timeline, make_timeline
 from imfcodec.video.tracks import Track, choose_audio, choose_video, left_out, list_tracks
 
@@ -158,8 +167,12 @@ class ClipReader:
         with self._source.open() as container:
             video = self._source.video_stream(container, self._video_index)
             audio = None if self._audio_index is None else _audio_stream(container, self._audio_index)
-            for _ in self._source.decode(container, video, audio, self._journal):
-                pass
+            with container_complaints(container, self._journal):
+                for _ in self._source.decode(container, video, audio, self._journal):
+                    pass
+            self._journal.compare_end(claimed_end(video), _fraction(video.time_base) or _DEFAULT_BASE)
+            if video.metadata.get("alpha_mode") == "1":
+                self._journal.extras["transparency"] = None
 
     def _nothing_to_see(self, stream: VideoStream) -> InputError:
         if self._journal.damaged or not stream.codec_context.width:

@@ -5,6 +5,7 @@ timeline to fill. What is cut off ends where it ends.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -29,6 +30,8 @@ _RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 # Formats whose pictures follow each other evenly, and whose number FFmpeg knows from the start.
 _EVEN_FORMATS = {"yuv4mpegpipe", "rawvideo"}
+# A damaged file that ends so much earlier than it claims lacks its end.
+_MISSING_SECONDS = 1
 _HDR_SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA",
     "CONTENT_LIGHT_LEVEL",
@@ -90,6 +93,8 @@ class Journal:
         interlaced: pictures marked as interlaced.
         sizes: sizes of the pictures in pixels, in order of appearance.
         extras: further things that pictures carry: "transparency", "HDR metadata", "captions".
+        damaged_sound: damaged packets of the sound track.
+        complaints: what FFmpeg found wrong with the container itself.
         sound_start: stamp of the first packet of the sound track, in seconds; None before there is one.
         cut_off: whether the source ends too early.
     """
@@ -100,6 +105,8 @@ class Journal:
     interlaced: int = 0
     sizes: dict[tuple[int, int], None] = field(default_factory=dict)
     extras: dict[str, None] = field(default_factory=dict)
+    damaged_sound: int = 0
+    complaints: list[str] = field(default_factory=list)
     sound_start: Fraction | None = None
     cut_off: bool = False
 
@@ -130,8 +137,20 @@ class Journal:
     def note_sound(self, packet: av.Packet) -> None:
         """Note a packet of the sound track."""
         time = packet.pts if packet.pts is not None else packet.dts
+        self.damaged_sound += packet.is_corrupt
         if self.sound_start is None and time is not None and packet.time_base:
             self.sound_start = time * packet.time_base
+
+    def compare_end(self, claimed: Fraction | None, base: Fraction) -> None:
+        """Compare the end of the pictures with what the file claims: if it is sound, the last one stays until then."""
+        last = self.stamps.times[-1] if self.stamps.times else None
+        if claimed is None or last is None:
+            return
+        missing = claimed - last * base
+        if not self.complaints and not self.cut_off:
+            self.stamps.durations[-1] = max(self.stamps.durations[-1], round(missing / base))
+        elif missing > _MISSING_SECONDS:
+            self.cut_off = True
 
     def _note_damage(self, time: int | None) -> None:
         # Pictures without a stamp count by their place, beyond all stamps.
@@ -308,21 +327,27 @@ def rebased_packets(container: InputContainer, streams: Sequence[Stream], journa
     To find the same discontinuities, name the same tracks.
     """
     rebase = Rebaser(_has_flag(container, FormatFlags.ts_discont))
+    broken: av.Packet | None = None
     try:
         for packet in container.demux(list(streams)):
-            if packet.size:  # empty ones stand for frames that were dropped when the file was made
-                rebase(packet)
-                journal.discontinuities = rebase.count
+            if not packet.size:  # stands for a frame that was dropped when the file was made, or for the end
+                continue
+            rebase(packet)
+            journal.discontinuities = rebase.count
+            if broken is not None:
+                yield broken
+            broken = packet if packet.is_corrupt else None
+            if broken is None:
                 yield packet
     except av.error.FFmpegError:
         journal.cut_off = True
+    # A last packet that is broken was to go on behind the end of the file.
+    journal.cut_off = journal.cut_off or broken is not None
 
 
 def _decode_packet(video: VideoStream, packet: av.Packet | None, journal: Journal) -> list[av.VideoFrame]:
     """Decode one packet, or with None what the decoder still holds."""
     if packet is not None and packet.is_corrupt:
-        if journal.cut_off:
-            return []  # the rest of a frame that lies behind the cut
         journal.note_damage(packet)
     try:
         return video.codec_context.decode(packet)
@@ -330,6 +355,29 @@ def _decode_packet(video: VideoStream, packet: av.Packet | None, journal: Journa
         if packet is not None:
             journal.note_loss(packet.pts if packet.pts is not None else packet.dts)
         return []
+
+
+@contextlib.contextmanager
+def container_complaints(container: InputContainer, journal: Journal) -> Iterator[None]:
+    """Note in `journal` what FFmpeg complains of in a Matroska file: it passes over damage without any other sign."""
+    if "matroska" not in container.format.name:
+        yield
+        return
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=False) as lines:
+            yield
+    finally:
+        av.logging.set_level(level)
+    own = (text.strip() for _, who, text in lines if who == container.format.name)
+    journal.complaints += [text for text in own if text != "File ended prematurely"]
+
+
+def claimed_end(stream: VideoStream) -> Fraction | None:
+    """When a Matroska track ends, in seconds, as the tags of its writer tell; None for other files."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3]) if match else None
 
 
 def _has_flag(container: InputContainer, flag: FormatFlags) -> bool:

@@ -9,6 +9,7 @@ _HEAD_BYTES = 4096
 _BOX_HEAD_BYTES = 16
 _MIN_BOX_BYTES = 8
 _ISO_FIRST_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
+_TS_PACKET_BYTES = 188
 _FRAME_MARK = b"FRAME\n"
 _EBML_ID = b"\x1a\x45\xdf\xa3"
 _SEGMENT_ID = b"\x18\x53\x80\x67"
@@ -33,7 +34,7 @@ class CountingReader(io.RawIOBase):
 
 
 def ends_early(path: Path) -> bool:
-    """Tell whether a Matroska, MP4 or AVI file is shorter than its own structure claims; never for other files."""
+    """Tell whether a Matroska, MP4 or AVI file is shorter than it claims, or a transport stream ends within a packet."""
     if not path.is_file():
         return False
     length = path.stat().st_size
@@ -43,6 +44,8 @@ def ends_early(path: Path) -> bool:
             return _ends_within(file, length, _iso_box_size)
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             return _ends_within(file, length, _riff_chunk_size)
+        if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
+            return length % _TS_PACKET_BYTES > 0
     return matroska_ends_early(head, length)
 
 
