@@ -222,6 +222,7 @@ class ClipReader:
             yield last
             index += 1
         if self._even and self._journal.cut_off:
+            self.notes += damage_notes(self._journal, 0)
             self._check_strict()
 
     def _take_pictures(self) -> Iterator[av.VideoFrame]:

@@ -363,13 +363,15 @@ def container_complaints(container: InputContainer, journal: Journal) -> Iterato
     if "matroska" not in container.format.name:
         yield
         return
-    level = av.logging.get_level()
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=False) as lines:
             yield
     finally:
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
     own = (text.strip() for _, who, text in lines if who == container.format.name)
     journal.complaints += [text for text in own if text != "File ended prematurely"]
 

@@ -233,8 +233,9 @@ def _longest_rising(times: Sequence[int]) -> list[tuple[int, int]]:
     links: list[int] = []
     for index, time in enumerate(times):
         length = bisect.bisect_left(tops, time)
-        tops[length : length + 1] = [time]
-        holders[length : length + 1] = [index]
+        if tops[length : length + 1] != [time]:  # of equal stamps, the first is believed
+            tops[length : length + 1] = [time]
+            holders[length : length + 1] = [index]
         links.append(holders[length - 1] if length else -1)
     chain = []
     index = holders[-1] if holders else -1

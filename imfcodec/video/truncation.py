@@ -34,7 +34,7 @@ class CountingReader(io.RawIOBase):
 
 
 def ends_early(path: Path) -> bool:
-    """Tell whether a Matroska, MP4 or AVI file is shorter than it claims, or a transport stream ends within a packet."""
+    """Tell whether a Matroska, MP4 or AVI file is shorter than it claims, or a transport stream ends in a packet."""
     if not path.is_file():
         return False
     length = path.stat().st_size

@@ -27,6 +27,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -44,6 +45,8 @@ _CONTAINERS = {
 SOUND_SUFFIXES = frozenset(_CONTAINERS)
 _DEFAULT_PNG_NAME = "%05d.png"
 _PNG_NUMBER = re.compile(r"%0?(\d*)d")
+
+_MAX_ASPECT_TERM = 1 << 16
 
 # H.273 code points of the matrices swscale can apply.
 _KNOWN_MATRICES = {1, 4, 5, 6, 7, 9, 10}
@@ -315,6 +318,7 @@ class _ContainerWriter(ClipWriter):
         context.width = -(-video.width // even) * even
         context.height = -(-video.height // even) * even
         context.pix_fmt = "yuv420p"
+        context.flags |= int(CodecFlags.frame_duration)
         context.time_base = video.time_base
         context.sample_aspect_ratio = video.sample_aspect
         _tag_colour(context, video)
@@ -350,7 +354,8 @@ class _ContainerWriter(ClipWriter):
         if self._patches_aspect:
             video = self._format
             with open(self._sink.part, "r+b") as file:
-                set_display_aspect(file, video.sample_aspect * video.width / video.height)
+                aspect = video.sample_aspect * video.width / video.height
+                set_display_aspect(file, aspect.limit_denominator(_MAX_ASPECT_TERM))
         self._sink.commit(None)
 
     def _discard(self) -> None:
