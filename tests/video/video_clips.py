@@ -118,8 +118,20 @@ def write_tracks(path: Path) -> Path:
     return path
 
 
-def write_click(path: Path, codec: str, rate: int, click_seconds: float, video_start: float = 0.0) -> None:
-    """Two seconds of video whose sound is silent but for one click, and which is black but for one flash then."""
+def write_click(
+    path: Path,
+    codec: str,
+    rate: int,
+    click_seconds: float,
+    video_start: float = 0.0,
+    sound_start: float = 0.0,
+    gap: tuple[float, float] = (0.0, 0.0),
+    jitter: int = 0,
+) -> None:
+    """Two seconds of video whose sound is silent but for one click, and which is black but for one flash then.
+
+    The sound has no samples before `sound_start` and within `gap`; its stamps are off by up to `jitter` samples.
+    """
     layout = "mono"
     samples = np.zeros((1, 2 * rate), np.float32)
     at = round(click_seconds * rate)
@@ -134,13 +146,21 @@ def write_click(path: Path, codec: str, rate: int, click_seconds: float, video_s
             picture = av.VideoFrame.from_ndarray(np.full((72, 64), level, np.uint8), "yuv420p")
             picture.pts, picture.time_base = index + round(video_start * 25), Fraction(1, 25)
             container.mux(video.encode(picture))
-        frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        resampler = av.AudioResampler(format=sound.format.name, layout=layout, rate=rate)
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(sound.encode(piece))
+        shifts = np.random.default_rng(3).integers(-jitter, jitter + 1, 50)
+        parts = [(n * rate // 25, (n + 1) * rate // 25) for n in range(50)]
+        for (start, end), shift in zip(parts, shifts, strict=True):
+            if start >= sound_start * rate and not gap[0] <= start / rate < gap[1]:
+                _encode_sound(container, sound, samples[:, start:end], start + int(shift))
         container.mux(sound.encode(None))
         container.mux(video.encode(None))
+
+
+def _encode_sound(container, sound, samples: np.ndarray, start: int) -> None:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", "mono")
+    frame.sample_rate, frame.pts, frame.time_base = sound.rate, start, Fraction(1, sound.rate)
+    resampler = av.AudioResampler(format=sound.format.name, layout="mono", rate=sound.rate)
+    for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+        container.mux(sound.encode(piece))
 
 
 def click_and_flash(path: Path) -> tuple[float, float]:
