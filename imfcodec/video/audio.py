@@ -58,9 +58,13 @@ def usual_opus_bitrate(channels: int) -> int:
 
 def can_copy(track: AudioTrack, suffix: str | None = None) -> bool:
     """Whether packets of a track can go from file to file as they are; with `suffix`, into a file of that kind too."""
-    if track.codec not in _MATROSKA_CODECS:
+    if track.codec not in _MATROSKA_CODECS or not _is_sane(track):
         return False
     return suffix is None or track.codec in _HELD_BY.get(suffix.lower(), _MATROSKA_CODECS)
+
+
+def _is_sane(track: AudioTrack) -> bool:
+    return track.channels in _LAYOUTS and 0 < track.sample_rate <= _MAX_SAMPLE_RATE
 
 
 def require_copyable(track: AudioTrack) -> None:
@@ -76,9 +80,9 @@ def add_copied_stream(container: OutputContainer, track: AudioTrack) -> AudioStr
         UsageError: the codec cannot be copied at all, or not into this kind of file.
         InputError: the description of the track makes no sense.
     """
-    require_copyable(track)
-    if track.channels not in _LAYOUTS or not 0 < track.sample_rate <= _MAX_SAMPLE_RATE:
+    if not _is_sane(track):
         raise InputError(f"the sound track claims {track.channels} channels at {track.sample_rate} Hz; leave it out")
+    require_copyable(track)
     # PyAV can make a stream for ready packets only after the model of a stream it has read.
     with av.open(io.BytesIO(_matroska_header(track)), format="matroska") as template:
         try:
@@ -140,11 +144,14 @@ class SoundDecoder:
         context: decoder of the track.
         base: seconds per tick of the packets.
         shift: ticks to take off every stamp.
+    Attributes:
+        lost: packets that could not be decoded, so far.
     """
 
     def __init__(self, context: AudioCodecContext, base: Fraction, shift: int = 0) -> None:
         self._context, self._base, self._shift = context, base, shift
         self._count, self._reason = 0, ""
+        self.lost = 0
 
     def __call__(self, packet: av.Packet | None) -> list[av.AudioFrame]:
         """Return the sound that is ready after the next packet, or after the last one with None.
@@ -156,6 +163,7 @@ class SoundDecoder:
             frames = self._context.decode(packet)
         except av.error.FFmpegError as error:
             frames, self._reason = [], str(error.strerror)
+            self.lost += 1
         self._count += len(frames)
         if packet is None and self._reason and not self._count:
             raise InputError(
@@ -165,20 +173,6 @@ class SoundDecoder:
             frame.time_base = self._base
             frame.pts = None if frame.pts is None else frame.pts - self._shift
         return frames
-
-
-def decode_sound(
-    packets: Iterable[av.Packet], stream: AudioStream, offset: Fraction = Fraction(0)
-) -> Iterator[av.AudioFrame]:
-    """Decode the packets of a track of an opened file; `offset` seconds are taken off every stamp.
-
-    Raises:
-        InputError: nothing of it can be decoded.
-    """
-    base = stream.time_base or Fraction(1, stream.codec_context.sample_rate)
-    decode = SoundDecoder(stream.codec_context, base, round(offset / base))
-    for packet in itertools.chain(packets, (None,)):
-        yield from decode(packet)
 
 
 class OpusTranscoder:
@@ -263,9 +257,7 @@ class OpusEncoder:
             yield from self._flush_resampler()
             self._shape = shape
             self._resampler = av.AudioResampler(format="flt", layout=_LAYOUTS[self._channels], rate=OPUS_RATE)
-        assert self._resampler is not None
-        for piece in self._resampler.resample(frame):
-            yield from self._place(piece)
+        yield from self._resample(frame)
 
     def finish(self) -> Iterator[AudioPacket]:
         """Yield the last packets."""
@@ -274,7 +266,16 @@ class OpusEncoder:
             yield from map(_to_audio_packet, self._encoder.encode(None))
 
     def _flush_resampler(self) -> Iterator[AudioPacket]:
-        for piece in self._resampler.resample(None) if self._resampler else ():
+        if self._resampler is not None:
+            yield from self._resample(None)
+
+    def _resample(self, frame: av.AudioFrame | None) -> Iterator[AudioPacket]:
+        assert self._resampler is not None
+        try:
+            pieces = self._resampler.resample(frame)
+        except (ValueError, av.error.FFmpegError) as error:
+            raise InputError(f"the sound cannot be resampled: {error}; leave it out (audio none)") from error
+        for piece in pieces:
             yield from self._place(piece)
 
     def _place(self, piece: av.AudioFrame) -> Iterator[AudioPacket]:

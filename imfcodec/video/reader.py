@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, Colour, Frame, Plane, VideoFormat
-from imfcodec.video.audio import decode_sound, read_packets, track_of
+from imfcodec.video.audio import SoundDecoder, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
 from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
@@ -245,10 +245,16 @@ class ClipReader:
 
     def decoded_audio(self) -> Iterator[av.AudioFrame]:
         """Yield the sound track decoded, with stamps on the clock of the frames; what is damaged is left out."""
-        if self._audio_index is not None:
-            container = self._open()
-            stream = _audio_stream(container, self._audio_index)
-            yield from decode_sound(self._raw_sound(container), stream, self._timeline.offset)
+        if self._audio_index is None or self.audio is None:
+            return
+        container = self._open()
+        context = _audio_stream(container, self._audio_index).codec_context
+        base = self.audio.time_base
+        decode = SoundDecoder(context, base, round(self._timeline.offset / base))
+        for packet in itertools.chain(self._raw_sound(container), (None,)):
+            yield from decode(packet)
+        if decode.lost:
+            self.notes.append(f"{decode.lost} packets of sound cannot be decoded: silence instead")
 
     def _raw_sound(self, container: InputContainer) -> Iterator[av.Packet]:
         assert self._audio_index is not None

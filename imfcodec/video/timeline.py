@@ -32,8 +32,9 @@ _MICROSECONDS = 1_000_000
 _MAX_STEP_BACK = _MICROSECONDS // 10
 _MAX_JUMP_LIVE = 10 * _MICROSECONDS
 _MAX_JUMP = 30 * 3600 * _MICROSECONDS
-# A frame shown longer than this has a damaged duration.
-_MAX_DURATION_SECONDS = 24 * 3600
+# Stamps further apart, and frames shown longer, are damaged.
+_MAX_GAP_SECONDS = 30 * 3600
+_MAX_STAMP = 1 << 62
 
 
 class Rebaser:
@@ -89,8 +90,12 @@ def _shift(packet: av.Packet, offset: int) -> None:
     base = packet.time_base
     assert base is not None
     ticks = round(Fraction(offset * base.denominator, base.numerator * _MICROSECONDS))
-    packet.pts = None if packet.pts is None else packet.pts + ticks
-    packet.dts = None if packet.dts is None else packet.dts + ticks
+    packet.pts = _moved(packet.pts, ticks)
+    packet.dts = _moved(packet.dts, ticks)
+
+
+def _moved(stamp: int | None, ticks: int) -> int | None:
+    return None if stamp is None or abs(stamp + ticks) > _MAX_STAMP else stamp + ticks
 
 
 class StampGuesser:
@@ -131,8 +136,8 @@ class Stamps:
 
     def add(self, time: int | None, duration: int) -> None:
         """Note one more picture."""
-        self.times.append(time)
-        self.durations.append(duration if 0 < duration < 1 << 62 else 0)
+        self.times.append(time if time is not None and abs(time) <= _MAX_STAMP else None)
+        self.durations.append(duration if 0 < duration <= _MAX_STAMP else 0)
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,8 @@ def make_timeline(stamps: Stamps, base: Fraction, rates: Sequence[Fraction], sta
     if all(time is None for time in stamps.times):
         return _unstamped(stamps, (claimed or [_FALLBACK_RATE])[0])
     nominal = max(1, round(1 / ((claimed or [_FALLBACK_RATE])[0] * base)))
-    times = strictly_rising(_without_holes(stamps, nominal), nominal)
+    furthest = round(_MAX_GAP_SECONDS / base)
+    times = strictly_rising(_without_holes(stamps, nominal, furthest), nominal)
     step = _typical_step(times, nominal)
     lost = _lost_times(times, [time for time, _ in stamps.lost if time is not None], step)
     merged = sorted([*times, *lost])
@@ -207,7 +213,9 @@ def common_start(pictures: Fraction, sound: Fraction | None) -> Fraction:
 
     Sound that starts before zero on its own (an encoder's look-ahead) may stay there: pictures decide then.
     """
-    return pictures if sound is None else min(pictures, max(sound, Fraction(0)))
+    if sound is None or abs(pictures - sound) > _MAX_GAP_SECONDS:
+        return pictures
+    return min(pictures, max(sound, Fraction(0)))
 
 
 def strictly_rising(times: Sequence[int], step: int) -> list[int]:
@@ -273,11 +281,11 @@ def _unstamped(stamps: Stamps, rate: Fraction) -> Timeline:
     return even_timeline(rate, len(stamps.times) + len(repeats), repeats)
 
 
-def _without_holes(stamps: Stamps, nominal: int) -> list[int]:
-    """Give every picture a stamp: one without follows the picture before by that one's duration."""
+def _without_holes(stamps: Stamps, nominal: int, furthest: int) -> list[int]:
+    """Give every picture a plausible stamp: one without follows the picture before by that one's duration."""
     times: list[int] = []
     for index, time in enumerate(stamps.times):
-        if time is None:
+        if time is None or (times and abs(time - times[-1]) > furthest):
             time = times[-1] + (stamps.durations[index - 1] or nominal) if times else 0
         times.append(time)
     return times
@@ -303,7 +311,7 @@ def _last_duration(told: int, times: Sequence[int], step: int, base: Fraction) -
     """Ticks the last frame is shown: what the file says, else as long as the frame before."""
     before = times[-1] - times[-2] if len(times) > 1 else step
     # One tick beside longer frames is what containers put where they know nothing.
-    plausible = told * base <= _MAX_DURATION_SECONDS and not (told == 1 and before > 2)
+    plausible = told * base <= _MAX_GAP_SECONDS and not (told == 1 and before > 2)
     return told if told and plausible else before
 
 
