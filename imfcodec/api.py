@@ -19,7 +19,7 @@ from imfcodec.errors import InputError, ModelError, UsageError
 from imfcodec.files import check_target, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
-from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, usual_opus_bitrate
+from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, is_sane, usual_opus_bitrate
 from imfcodec.video.notes import describe_damage
 from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, open_clip
 from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
@@ -381,7 +381,8 @@ class _DecodedSound:
         """Open the target for pictures of this format, and for the sound if it can hold any."""
         suffix = Path(self._target).suffix if isinstance(self._target, str | Path) else ""
         try:
-            if self._track and suffix.lower() in SOUND_SUFFIXES and not can_copy(self._track, suffix):
+            changes = self._track and is_sane(self._track) and not can_copy(self._track, suffix)
+            if self._track and changes and suffix.lower() in SOUND_SUFFIXES:
                 self._transcoder = _transcoder(self._track, suffix, self._tell)
             track = self._transcoder.track if self._transcoder else self._track
             self._writer = open_writer(self._target, video, audio=track, overwrite=overwrite)

@@ -267,6 +267,26 @@ def test_sound_a_target_cannot_hold_becomes_opus(imf, sound_clip, tmp_path):
             assert clip.audio.codec == codec
 
 
+def test_bad_sound_does_not_stop_the_pictures(imf, sound_clip, tmp_path):
+    """Without --conceal nonsense about sound is an error; with it the pictures come alone."""
+    whole, odd = tmp_path / "whole.imf", tmp_path / "odd.imf"
+    assert imf("encode", sound_clip, whole).code == 0
+    with whole.open("rb") as file, odd.open("wb") as target:
+        reader = StreamReader(file)
+        track = replace(reader.header.audio, channels=9)
+        writer = StreamWriter(target, replace(reader.header, audio=track))
+        for item in reader:
+            if isinstance(item, VideoPacket):
+                writer.write_video(item)
+        writer.close()
+    assert fails(imf("decode", odd, tmp_path / "out.mkv"), 3)
+    result = imf("decode", odd, tmp_path / "out.mkv", "--conceal")
+    assert result.code == 0 and "the sound is left out" in result.err
+    assert imf("decode", odd, tmp_path / "quiet.mkv", "--audio", "none").code == 0
+    with open_clip(tmp_path / "out.mkv") as clip:
+        assert clip.audio is None and clip.frame_count_hint == SOUND_FRAMES
+
+
 def test_damage_in_a_source_is_counted(imf, face_format, face_frames, tmp_path):
     """The last line and --stats say how much, one line warns, --strict refuses."""
     source, stats = tmp_path / "bad.mkv", tmp_path / "stats.json"

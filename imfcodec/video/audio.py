@@ -58,12 +58,13 @@ def usual_opus_bitrate(channels: int) -> int:
 
 def can_copy(track: AudioTrack, suffix: str | None = None) -> bool:
     """Whether packets of a track can go from file to file as they are; with `suffix`, into a file of that kind too."""
-    if track.codec not in _MATROSKA_CODECS or not _is_sane(track):
+    if track.codec not in _MATROSKA_CODECS or not is_sane(track):
         return False
     return suffix is None or track.codec in _HELD_BY.get(suffix.lower(), _MATROSKA_CODECS)
 
 
-def _is_sane(track: AudioTrack) -> bool:
+def is_sane(track: AudioTrack) -> bool:
+    """Whether the description of a track can be meant."""
     return track.channels in _LAYOUTS and 0 < track.sample_rate <= _MAX_SAMPLE_RATE
 
 
@@ -80,7 +81,7 @@ def add_copied_stream(container: OutputContainer, track: AudioTrack) -> AudioStr
         UsageError: the codec cannot be copied at all, or not into this kind of file.
         InputError: the description of the track makes no sense.
     """
-    if not _is_sane(track):
+    if not is_sane(track):
         raise InputError(f"the sound track claims {track.channels} channels at {track.sample_rate} Hz; leave it out")
     require_copyable(track)
     # PyAV can make a stream for ready packets only after the model of a stream it has read.
