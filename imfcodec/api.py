@@ -1,5 +1,6 @@
 """The codec as functions: encode, decode, probe. Models, and torch with them, are loaded only where one is needed."""
 
+import errno
 import math
 import os
 import re
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
-from imfcodec.errors import InputError, ModelError, UsageError
+from imfcodec.errors import ImfError, InputError, ModelError, UsageError
 from imfcodec.files import check_target, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
@@ -379,20 +380,32 @@ class _DecodedSound:
 
     def open(self, video: VideoFormat, overwrite: bool) -> ClipWriter:
         """Open the target for pictures of this format, and for the sound if it can hold any."""
-        suffix = Path(self._target).suffix if isinstance(self._target, str | Path) else ""
         try:
-            changes = self._track and is_sane(self._track) and not can_copy(self._track, suffix)
-            if self._track and changes and suffix.lower() in SOUND_SUFFIXES:
-                self._transcoder = _transcoder(self._track, suffix, self._tell)
-            track = self._transcoder.track if self._transcoder else self._track
-            self._writer = open_writer(self._target, video, audio=track, overwrite=overwrite)
+            self._writer = open_writer(self._target, video, audio=self._prepare(), overwrite=overwrite)
         except InputError as error:
-            if not self._conceal:
-                raise
-            self._track = None
-            self._tell([f"the sound is left out: {error}"])
+            self._leave_out(error)
             self._writer = open_writer(self._target, video, overwrite=overwrite)
         return self._writer
+
+    def _prepare(self) -> AudioTrack | None:
+        """The track to write; opens the transcoder if the target cannot hold the stream's own."""
+        suffix = Path(self._target).suffix.lower() if isinstance(self._target, str | Path) else ""
+        if self._track is None or suffix not in SOUND_SUFFIXES:
+            return None
+        if can_copy(self._track, suffix) or not is_sane(self._track):
+            return self._track
+        try:
+            self._transcoder = _transcoder(self._track, suffix, self._tell)
+        except ImfError as error:
+            self._leave_out(error)
+            return None
+        return self._transcoder.track
+
+    def _leave_out(self, error: ImfError) -> None:
+        if not self._conceal:
+            raise error
+        self._track = None
+        self._tell([f"the sound is left out: {error}"])
 
     def take(self, packet: AudioPacket) -> None:
         """Write one packet of the stream."""
@@ -409,8 +422,9 @@ class _DecodedSound:
         try:
             for packet in packets:
                 self._writer.write_audio(packet)
-        except InputError:
-            if not self._conceal:
+        except ImfError as error:
+            full = getattr(error.__cause__, "errno", None) == errno.ENOSPC
+            if full or not self._conceal:
                 raise
             self.lost_packets += 1
 
