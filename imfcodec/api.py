@@ -255,6 +255,8 @@ def decode(
         sound.finish()
         meter.end(stream.last_duration)
         writer.last_duration = stream.last_duration
+        if not writer.holds_times and stream.last_duration not in (None, stream.header.nominal_ticks):
+            tell(["holds no time stamps: the last frame is shown as short as the others"])
     lost_packets = stream.lost_packets + sound.lost_packets
     return DecodeStats(
         meter.frames, stream.concealed_frames, lost_packets, meter.duration_seconds, meter.elapsed_seconds

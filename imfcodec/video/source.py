@@ -225,6 +225,8 @@ class Source:
         return container
 
     def _complaint(self) -> str:
+        if self.series is None and self._path is not None and ends_early(self._path):
+            return "is cut off before what its reader needs, nothing of it can be used; get the file again"
         if self._raw is not None:
             return "cannot be read as headerless video; check size, frame rate and pixel format"
         return "is not a Y4M stream" if self.is_stream else "is not a readable video"

@@ -237,6 +237,13 @@ def test_what_is_cut_off_is_read_up_to_the_cut(tmp_path):
             list(clip.frames())
 
 
+def test_a_cut_that_takes_the_index_is_named(tmp_path):
+    whole = write_video(tmp_path / "clip.mp4", make_frames(make_format(), 5), "libx264").read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cut off before"):
+        open_clip(tmp_path / "clip.mp4")
+
+
 def test_damage_is_counted_and_does_not_end_the_reading(tmp_path):
     frames = make_frames(make_format(), 20)
     for name, codec, options in SOURCES[:-1]:
