@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from imfcodec.video.source import Journal
+from imfcodec.video.journal import Journal
 from imfcodec.video.timeline import Timeline
 from imfcodec.video.tracks import Track
 

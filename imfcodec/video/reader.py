@@ -27,10 +27,10 @@ from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, Colour, Frame, Plane, VideoFormat
 from imfcodec.video.audio import SoundDecoder, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
+from imfcodec.video.journal import Journal
 from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 from imfcodec.video.source import (
-    Journal,
     RawSpec,
     Source,
     SourceOptions,
@@ -170,15 +170,20 @@ class ClipReader:
             with container_complaints(container, self._journal):
                 for _ in self._source.decode(container, video, audio, self._journal):
                     pass
-            self._journal.compare_end(claimed_end(video), _fraction(video.time_base) or _DEFAULT_BASE)
+            self._journal.compare_end(claimed_end(container, video), _fraction(video.time_base) or _DEFAULT_BASE)
             if video.metadata.get("alpha_mode") == "1":
                 self._journal.extras["transparency"] = None
 
     def _nothing_to_see(self, stream: VideoStream) -> InputError:
+        codec = stream.codec_context.name
+        if codec == "webp":
+            return InputError(
+                f"{self._source.name}: FFmpeg cannot decode animated WebP; convert it to GIF or PNG first"
+            )
         if self._journal.damaged or not stream.codec_context.width:
             return InputError(
-                f"{self._source.name}: none of its pictures can be decoded; it is damaged, or of a kind of "
-                f"{stream.codec_context.name} that FFmpeg does not know (animated WebP, for one); convert it first"
+                f"{self._source.name}: none of its pictures can be decoded; it is damaged, or of a kind of {codec} "
+                "that FFmpeg does not know; get it again, or convert it first"
             )
         return InputError(f"{self._source.name}: holds no video frames; give a file with pictures")
 

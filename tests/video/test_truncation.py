@@ -21,7 +21,9 @@ def test_boxes_and_chunks_are_added_up(tmp_path):
     boxes = b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x18" + bytes(8)
     chunks = b"RIFF\x0c\0\0\0AVI LIST" + bytes(4)
     packets = (b"\x47" + bytes(187)) * 12
-    for whole in (boxes, chunks, packets):
+    objects = bytes.fromhex("3026b2758e66cf11") + bytes(8) + (30).to_bytes(8, "little") + bytes(6)
+    pages = b"OggS" + bytes(22) + b"\2\5\3" + bytes(8)
+    for whole in (boxes, chunks, packets, objects, pages, pages + pages, b"GIF89a" + bytes(9) + b";"):
         for data, early in ((whole, False), (whole[:-1], True)):
             (tmp_path / "file").write_bytes(data)
             assert ends_early(tmp_path / "file") == early
