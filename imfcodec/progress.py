@@ -66,11 +66,13 @@ class ProgressReporter:
             self._write(progress)
 
     def say(self, line: str) -> None:
-        """Write a line for the user, whatever the style."""
+        """Write a line for the user, whatever the style; as an object among objects."""
         if self._line_open:
             self._stream.write("\n")
             self._line_open = False
-        self._stream.write(f"imfcodec: {' '.join(line.split())}\n")
+        text = " ".join(line.split())
+        note = json.dumps({"event": "note", "text": text}) if self._style == "json" else f"imfcodec: {text}"
+        self._stream.write(note + "\n")
         self._stream.flush()
 
     def close(self) -> None:

@@ -307,6 +307,9 @@ def test_a_source_that_is_cut_off_is_coded_up_to_the_cut(imf, face_y4m, tmp_path
     cut = face_y4m.read_bytes()[:-100]
     (tmp_path / "cut.y4m").write_bytes(cut)
     for source, data in ((tmp_path / "cut.y4m", b""), ("-", cut)):
+        notes = imf("encode", source, tmp_path / "cut.imf", "-y", "--progress", "json", stdin=data).err.splitlines()
+        assert json.loads(notes[0])["event"] in ("encode", "note")
+        assert any(note.startswith('{"event": "note"') and "after 9 frames" in note for note in notes)
         result = imf("encode", source, tmp_path / "cut.imf", "-y", stdin=data)
         assert result.code == 6 and "after 9 frames" in result.err and "source cut off" in result.err
         assert api.probe(tmp_path / "cut.imf").total_frames == 9
