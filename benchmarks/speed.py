@@ -118,7 +118,8 @@ def main() -> int:
         cells = row.cells()
         rows[tuple(cells[name] for name in KEY)] = cells
         write_table(table, comments, list(rows.values()))
-        (arguments.out / "speed.md").write_text(to_markdown(comments, list(rows.values())), encoding="utf-8")
+        with write_beside(arguments.out / "speed.md") as file:
+            file.write(to_markdown(comments, list(rows.values())).encode())
         print(f"{case}: encode {row.encode.fps:.1f} fps, decode {row.decode.fps:.1f} fps")
     return 1 if failures else 0
 

@@ -11,17 +11,19 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from imfcodec.bitstream.container import StreamReader, StreamSummary, StreamWriter, verify_structure
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
 from imfcodec.errors import ImfError, InputError, ModelError, UsageError
-from imfcodec.files import check_target, write_beside
+from imfcodec.files import check_distinct, check_target, named_errors, open_input, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
+from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.progress import Progress
 from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, is_sane, usual_opus_bitrate
-from imfcodec.video.notes import describe_damage
+from imfcodec.video.notes import Notes, Say, describe_damage
+from imfcodec.video.pipes import read_once, until_end
 from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, open_clip
 from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 Location = str | Path | BinaryIO
 Notify = Callable[[Progress], None]
-Say = Callable[[str], None]
 
 AUDIO_BATCH = 64  # sound packets in one packet of the stream, at most
 
@@ -120,16 +121,18 @@ def encode(
     source: Location,
     target: Location,
     *,
-    quality: int = 50,
+    quality: float = 50,
     structure: str = "offline",
     golden_interval: int | None = None,
     key_interval: int | None = None,
     audio: str = "copy",
     model: str | None = None,
     device: str = "auto",
+    dtype: str = "auto",
     threads: int | None = None,
     raw: RawSpec | None = None,
     source_options: SourceOptions | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
     say: Say | None = None,
@@ -137,45 +140,52 @@ def encode(
     """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
 
     Args:
-        source: a file FFmpeg reads, or a binary stream of Y4M.
+        source: a file FFmpeg reads (a pipe is read once), or a binary stream of Y4M.
         target: path or binary stream; a path appears only when the stream is complete.
         quality: 0 (smallest) to 100 (best).
         structure: "offline" (looks ahead) or "low-delay" (each frame on its own, past references).
-        golden_interval: frames between golden frames, 2 to 64; None chooses by movement, or by quality in low delay.
+        golden_interval: frames between golden frames, 1 to 32; None chooses by content, or by quality in low delay.
         key_interval: frames between key frames; None has them at the start and at scene cuts only.
         audio: "copy", "none", "opus" or "opus:RATE" with RATE in bits per second, e.g. "opus:12k". What cannot be
             copied is coded with Opus.
         model: name or path of a model; None is the default one.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        dtype: arithmetic of the networks: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
         threads: CPU threads of the networks; None leaves torch's choice.
         raw: format of headerless .yuv input.
         source_options: tracks to take, what to do about damage and interlacing; None stands for the defaults.
+        limits: what the source may ask for at most.
         overwrite: replace an existing target.
         progress: called after every packet.
         say: called with one line for whatever is damaged, left out or changed in the source.
     Raises:
         UsageError: an option does not fit, or the target exists.
         InputError: the source cannot be read, has no frames or, if that is asked for, is damaged.
-        LimitError: the frame size is outside the limits.
+        LimitError: the source is outside the limits.
         ModelError: the model is missing or damaged.
+        OutputError: the target cannot be written.
     """
     from imfcodec.codec.encoder import Encoder, EncoderSettings
 
     opus_bitrate = _parse_audio(audio)
     settings = EncoderSettings(quality, structure, golden_interval, key_interval)
-    _check_not_same(source, target)
+    check_distinct([source, _model_file(model)], [target])
     if isinstance(target, str | Path):
         check_target(target, overwrite=overwrite)
-    with open_clip(source, raw=raw, audio=audio != "none", options=source_options) as clip:
-        tell = _Notes(source, say)
+    with (
+        read_once(source, is_raw=raw is not None) as place,
+        open_clip(place, raw=raw, audio=audio != "none", options=source_options, limits=limits) as clip,
+    ):
+        limits.check_memory(clip.format)
+        tell = Notes(source, say)
         tell(clip.notes)
         track, sound = _open_sound(clip, audio, opus_bitrate, tell)
-        encoder = Encoder(_load_model(model, device, "float32", threads), settings)
-        frames = clip.frames()
+        encoder = Encoder(_load_model(model, device, dtype, threads), settings)
+        frames = until_end(clip.frames(), place)
         first = next(frames)
         header = StreamHeader(clip.format, encoder.model.model_id, track, clip.variable_rate, first.pts)
         meter = _Meter(clip.format, progress)
-        with _open_sink(target) as sink:
+        with _open_sink(target, overwrite) as sink:
             writer = StreamWriter(sink, header)
             for packet in encoder.encode(chain((first,), frames)):
                 writer.write_video(packet)
@@ -184,7 +194,7 @@ def encode(
                 _write_all(writer, sound.until(meter.end_seconds))
             _write_all(writer, sound.until(math.inf))
             meter.end(clip.last_duration)
-            _finish(writer, clip.last_duration)
+            writer.close(last_duration=clip.last_duration)
         tell(clip.notes)
     sizes = dict(writer.bytes_by_kind)
     return EncodeStats(
@@ -205,10 +215,11 @@ def decode(
     *,
     model: str | None = None,
     device: str = "auto",
-    dtype: str = "float32",
+    dtype: str = "auto",
     threads: int | None = None,
     conceal: bool = False,
     audio: str = "copy",
+    limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
     say: Say | None = None,
@@ -219,10 +230,10 @@ def decode(
         source: path or binary stream.
         target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
         model: name or path of the model; None finds the one the stream names.
-        device, threads: as for `encode`.
-        dtype: arithmetic of the networks, "float32" or "bfloat16".
+        device, dtype, threads: as for `encode`.
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
+        limits: what the stream may ask for at most.
         overwrite: replace an existing target.
         progress: called after every frame.
         say: called with one line for whatever the target cannot hold.
@@ -231,15 +242,16 @@ def decode(
         CorruptStreamError: the stream is damaged (with `conceal`: its header is).
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
+        OutputError: the target cannot be written.
     """
     if audio not in ("copy", "none"):
         raise UsageError(f"audio {audio!r} is unknown; use copy or none")
-    _check_not_same(source, target)
-    tell = _Notes(target, say)
+    check_distinct([source, _model_file(model)], [target])
+    tell = Notes(target, say)
     with ExitStack() as stack:
         file = stack.enter_context(_open_source(source))
         size = os.fstat(file.fileno()).st_size if isinstance(source, str | Path) else None
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         video = stream.header.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         sound = _DecodedSound(target, None if audio == "none" else stream.header.audio, conceal, tell)
@@ -268,18 +280,19 @@ def decode_frames(
     *,
     model: str | None = None,
     device: str = "auto",
-    dtype: str = "float32",
+    dtype: str = "auto",
     threads: int | None = None,
     conceal: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     with _open_source(source) as file:
-        stream = _DecodedStream(file, conceal)
+        stream = _DecodedStream(file, conceal, limits)
         stream.load_model(model, device, dtype, threads)
         yield from stream.frames(_ignore)
 
 
-def probe(source: Location) -> StreamSummary:
+def probe(source: Location, *, limits: Limits = DEFAULT_LIMITS) -> StreamSummary:
     """Read a whole .imf stream, check its structure, checksums and hash, and say what it holds; needs no model.
 
     Raises:
@@ -287,7 +300,10 @@ def probe(source: Location) -> StreamSummary:
         LimitError: a size in the stream is above the limits.
     """
     with _open_source(source) as file:
-        return verify_structure(file)
+        summary = verify_structure(file)
+    limits.check_format(summary.header.format)
+    limits.check_count(summary.total_frames)
+    return summary
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -326,10 +342,13 @@ class _DecodedStream:
         bytes_read: bytes of the stream taken so far.
     """
 
-    def __init__(self, file: BinaryIO, conceal: bool) -> None:
+    def __init__(self, file: BinaryIO, conceal: bool, limits: Limits) -> None:
+        self._limits, self._conceal = limits, conceal
         self._reader = StreamReader(file, conceal=conceal)
         self._decoder: Decoder | None = None
         self.header = self._reader.header
+        limits.check_format(self.header.format)
+        limits.check_memory(self.header.format)
         self.lost_packets = 0
         self.bytes_read = 0
 
@@ -338,12 +357,12 @@ class _DecodedStream:
         from imfcodec.codec.decoder import Decoder
 
         loaded = _load_model(model, device, dtype, threads, self.header.model_id)
-        self._decoder = Decoder(loaded, self.header)
+        self._decoder = Decoder(loaded, self.header, conceal=self._conceal)
 
     def frames(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[Frame]:
         """Decode, handing each sound packet to `take_audio` where it stands between the frames."""
         assert self._decoder is not None, "load_model comes first"
-        return self._decoder.decode(self._video_packets(take_audio))
+        return self._limits.counted(self._decoder.decode(self._video_packets(take_audio)))
 
     def _video_packets(self, take_audio: Callable[[AudioPacket], None]) -> Iterator[VideoPacket | LostPacket]:
         for record in self._reader.records():
@@ -363,8 +382,7 @@ class _DecodedStream:
     @property
     def last_duration(self) -> int | None:
         """Ticks the last frame is shown, known at the end; None stands for one frame."""
-        # MERGE(container): format 2 tells it in the END packet.
-        return getattr(self._reader, "last_duration", None)
+        return self._reader.last_duration
 
 
 class _DecodedSound:
@@ -374,7 +392,7 @@ class _DecodedSound:
         lost_packets: packets that could not be written, where damage is to be covered.
     """
 
-    def __init__(self, target: Location, track: AudioTrack | None, conceal: bool, tell: "_Notes") -> None:
+    def __init__(self, target: Location, track: AudioTrack | None, conceal: bool, tell: Notes) -> None:
         self._target, self._track, self._conceal, self._tell = target, track, conceal, tell
         self._transcoder: OpusTranscoder | None = None
         self._writer: ClipWriter | None = None
@@ -507,29 +525,17 @@ def _load_model(
     from imfcodec import zoo
 
     if threads is not None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads cannot compute; give 1 or more")
         torch.set_num_threads(threads)
     device = pick_device(device)
+    dtype = zoo.pick_dtype(dtype, device)
     if model is None and model_id is not None:
         return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
     loaded = zoo.load_model(model, device=device, dtype=dtype)
     if model_id is not None and loaded.model_id != model_id:
         raise ModelError(f"the stream was made with model {model_id.hex()}, not with {model} ({loaded.model_id.hex()})")
     return loaded
-
-
-class _Notes:
-    """Hands lines about a file to whoever listens, each line once."""
-
-    def __init__(self, place: Location, say: Say | None) -> None:
-        self._name = str(place) if isinstance(place, str | Path) else str(getattr(place, "name", "stream"))
-        self._say = say
-        self._said: set[str] = set()
-
-    def __call__(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            if self._say and line not in self._said:
-                self._say(f"{self._name}: {line}")
-            self._said.add(line)
 
 
 def _parse_audio(audio: str) -> int | None:
@@ -543,7 +549,7 @@ def _parse_audio(audio: str) -> int | None:
 
 
 def _open_sound(
-    clip: ClipReader, audio: str, opus_bitrate: int | None, tell: _Notes
+    clip: ClipReader, audio: str, opus_bitrate: int | None, tell: Notes
 ) -> tuple[AudioTrack | None, _Sound]:
     if clip.audio is None:
         return None, _Sound((), Fraction(1))
@@ -556,7 +562,7 @@ def _open_sound(
     return opus.track, _Sound(opus.encode_all(clip.decoded_audio()), opus.track.time_base)
 
 
-def _transcoder(track: AudioTrack, suffix: str, tell: _Notes) -> OpusTranscoder:
+def _transcoder(track: AudioTrack, suffix: str, tell: Notes) -> OpusTranscoder:
     bitrate = usual_opus_bitrate(track.channels)
     tell([_opus_line(track, f"does not go into {suffix}", bitrate) + "; .mkv keeps it"])
     return OpusTranscoder(track, bitrate)
@@ -566,20 +572,14 @@ def _opus_line(track: AudioTrack, reason: str, bitrate: int) -> str:
     return f"sound in '{track.codec}' {reason}: coded with Opus at {bitrate // 1000} kbit/s"
 
 
-def _finish(writer: StreamWriter, last_duration: int) -> None:
-    # MERGE(container): writer.finish(last_duration=last_duration); format 1 has no place for it.
-    writer.close()
-
-
 def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> None:
     for batch in batches:
         writer.write_audio(batch)
 
 
-def _check_not_same(source: Location, target: Location) -> None:
-    paths = [Path(place) for place in (source, target) if isinstance(place, str | Path)]
-    if len(paths) == 2 and all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
-        raise UsageError(f"{target} is the source itself; choose another name")
+def _model_file(model: str | None) -> str | None:
+    """The file a model is read from, None where it is one of the installation."""
+    return model if model and model.endswith(".safetensors") else None
 
 
 @contextmanager
@@ -588,23 +588,35 @@ def _open_source(source: Location) -> Iterator[BinaryIO]:
     if not isinstance(source, str | Path):
         yield source
         return
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(source, "rb"))
-        except OSError as error:
-            raise InputError(f"{source}: cannot be read: {error.strerror}") from error
+    with open_input(source) as file:
         yield file
 
 
 @contextmanager
-def _open_sink(target: Location) -> Iterator[BinaryIO]:
+def _open_sink(target: Location, overwrite: bool) -> Iterator[BinaryIO]:
     """Open a path for writing, complete or not at all; a stream of the caller's stays open."""
     if isinstance(target, str | Path):
-        with write_beside(target) as file:
+        with write_beside(target, overwrite=overwrite) as file:
             yield file
     else:
-        yield target
-        target.flush()
+        sink = _CallersStream(target)
+        yield cast(BinaryIO, sink)
+        sink.flush()
+
+
+class _CallersStream:
+    """A stream of the caller's whose failures are errors of ours."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._name = stream, str(getattr(stream, "name", "stream"))
+
+    def write(self, data: bytes) -> int:
+        with named_errors(self._name):
+            return self._stream.write(data)
+
+    def flush(self) -> None:
+        with named_errors(self._name):
+            self._stream.flush()
 
 
 def _ignore(packet: AudioPacket) -> None:

@@ -1,77 +1,111 @@
 """The model configuration: every width, depth and scale, frozen. Weights carry the one they were made with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from imfcodec.errors import ModelError
 
+ARCHITECTURE = 2
+"""Number of what the fields below do not say: the kinds of layers and their order. Release 0.2 has architecture 1."""
+MAX_WIDTH = 1024
+MAX_DEPTH = 32
+MAX_PARTS = 16
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Widths, depths and scales of the codec network.
+    """Everything that decoding depends on beside the weights.
 
     Attributes:
-        feature_channels: width of the frame decoder at 1/8 scale.
-        feature_depth: gated blocks of the frame decoder.
-        latent_channels: channels of y at 1/16 scale.
-        latent_groups: channels of y coded together, in coding order; they sum to latent_channels.
-        latent_depth: gated blocks on each side of y at 1/16 scale.
+        latent_channels: channels of y at 1/16 scale, a multiple of 4.
+        latent_blocks: gated blocks on each side of y at 1/16 scale.
+        reference_channels, reference_depth: width and gated blocks of analysis and synthesis of y at 1/8 scale.
         hyper_channels: channels of z at 1/64 scale.
-        context_channels: hidden width of the networks that predict the mean of y.
+        context_channels, context_depth: width and gated blocks of the network that predicts the mean of y.
         integer_channels: hidden width of the integer networks that select probability tables.
+        context_limit: symbols are clipped to this magnitude where they serve as context.
+        frame_channels, frame_depth: width and gated blocks of the decoder of token frames at 1/8 scale.
         align_channels: width of features, motion features and attention at 1/32 and 1/16 scale.
         align_heads: attention heads.
         align_depth: transformer blocks after each cross-attention.
+        wavelengths: of the position code, in cells.
+        gate_channels: width of the network that mixes moved copies.
         global_channels: values of the global token g (d_m in the paper).
         grid_channels: values of each local token u; the first four are displacements.
         token_channels: width of the token encoder's stages.
         quality_knots: points at which the learned quantisation steps are stored; between them they are interpolated.
     """
 
-    feature_channels: int = 96
-    feature_depth: int = 4
-    latent_channels: int = 224
-    latent_groups: tuple[int, ...] = (16, 32, 64, 112)
-    latent_depth: int = 1
+    latent_channels: int = 256
+    latent_blocks: int = 2
+    reference_channels: int = 128
+    reference_depth: int = 4
     hyper_channels: int = 12
-    context_channels: int = 96
-    integer_channels: int = 48
+    context_channels: int = 128
+    context_depth: int = 2
+    integer_channels: int = 64
+    context_limit: int = 7
+    frame_channels: int = 96
+    frame_depth: int = 4
     align_channels: tuple[int, int] = (96, 96)
     align_heads: int = 4
     align_depth: int = 1
+    wavelengths: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+    gate_channels: int = 48
     global_channels: int = 32
     grid_channels: int = 8
     token_channels: int = 96
     quality_knots: int = 6
 
     def __post_init__(self) -> None:
-        if sum(self.latent_groups) != self.latent_channels:
-            raise ModelError(f"latent_groups {self.latent_groups} must sum to latent_channels {self.latent_channels}")
+        for field in fields(self):
+            _check_field(field.name, getattr(self, field.name), field.default)
+        if self.latent_channels % 4:
+            raise ModelError(f"latent_channels {self.latent_channels} is not a multiple of 4")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON, with the number of the architecture."""
+        return {"architecture": ARCHITECTURE, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
         """Inverse of `to_dict`.
 
         Raises:
-            ModelError: a field is missing, unknown or inconsistent.
+            ModelError: a field is missing, unknown or inconsistent, or it is of another architecture.
         """
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        architecture = plain.pop("architecture", 1)
+        if architecture != ARCHITECTURE:
+            known = "release 0.2 of imfcodec reads it" if architecture == 1 else "use a later release of imfcodec"
+            raise ModelError(f"the model is of architecture {architecture}, this version knows {ARCHITECTURE}; {known}")
         try:
-            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**plain)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ModelError(f"model configuration does not fit this version of imfcodec: {error}") from None
+
+
+def _check_field(name: str, value: Any, default: Any) -> None:
+    """Bound a field before memory is taken for it; ModelError where it is out of range or of another kind."""
+    if type(value) is not type(default):
+        raise ModelError(f"model configuration: {name} is {value!r}, not of the kind of {default!r}")
+    sizes = value if isinstance(value, tuple) else (value,)
+    if len(sizes) > MAX_PARTS:
+        raise ModelError(f"model configuration: {name} has {len(sizes)} parts, more than {MAX_PARTS}")
+    ceiling = MAX_DEPTH if "depth" in name else MAX_WIDTH
+    kind = type(default[0]) if isinstance(default, tuple) else type(default)
+    for size in sizes:
+        if type(size) is not kind or not 1 <= size <= ceiling:
+            raise ModelError(f"model configuration: {name} is {size!r}, not of kind {kind.__name__}, 1 to {ceiling}")
 
 
 DEFAULT = ModelConfig()
 
 # The paper's widths at the scales this codec works at (1/8 and coarser); see docs/model.md.
 PAPER = ModelConfig(
-    feature_channels=256,
-    feature_depth=6,
+    reference_channels=256,
+    frame_channels=256,
+    frame_depth=6,
     align_channels=(512, 512),
     align_heads=8,
     align_depth=4,

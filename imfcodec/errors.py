@@ -19,6 +19,10 @@ class InputError(ImfError):
     exit_code = 3
 
 
+class OutputError(ImfError):
+    """An output cannot be written: disk full, no permission, pipe closed at its other end."""
+
+
 class CorruptStreamError(InputError):
     """An .imf stream breaks its own format: bad magic, checksum, length or field."""
 

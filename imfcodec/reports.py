@@ -10,6 +10,7 @@ from imfcodec import __version__, api
 from imfcodec.bitstream.container import StreamSummary, list_packets
 from imfcodec.bitstream.header import MAGIC
 from imfcodec.errors import ImfError
+from imfcodec.files import open_input
 from imfcodec.frames import AudioTrack
 from imfcodec.video.reader import tracks_of
 from imfcodec.video.tracks import Track
@@ -31,6 +32,7 @@ def describe_stream(summary: StreamSummary) -> Report:
         "frames": summary.total_frames,
         "key_frames": summary.key_frames,
         "duration_seconds": summary.duration_seconds,
+        "last_duration_seconds": float(summary.last_duration * video.time_base),
         "bytes": summary.size_bytes,
         "kbps": _kbps(summary.size_bytes, summary),
         "kbps_by_kind": {kind: _kbps(count, summary) for kind, count in summary.bytes_by_kind.items()},
@@ -49,7 +51,7 @@ def is_stream(path: str | Path) -> bool:
     """Whether a path is to be read as an .imf stream: it is one, or no file that could be anything else."""
     if not Path(path).is_file():
         return "%" not in Path(path).name
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         magic = file.read(len(MAGIC))
     return magic == MAGIC or Path(path).suffix.lower() == ".imf"
 
@@ -83,7 +85,7 @@ def _describe_track(track: Track) -> Report:
 
 def describe_packets(path: str | Path) -> list[Report]:
     """One row for every packet of a stream: its kind, place, size and frames."""
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         return [{**asdict(packet), "kind": packet.kind.name} for packet in list_packets(file)]
 
 

@@ -60,3 +60,38 @@ def fresh_process():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    """A model of a few thousand weights, for what does not depend on their values."""
+    from imfcodec.config import ModelConfig
+
+    return ModelConfig(
+        latent_channels=16,
+        latent_blocks=1,
+        reference_channels=16,
+        reference_depth=1,
+        hyper_channels=4,
+        context_channels=16,
+        context_depth=1,
+        integer_channels=16,
+        frame_channels=16,
+        frame_depth=1,
+        align_channels=(16, 16),
+        align_heads=2,
+        gate_channels=8,
+        global_channels=8,
+        token_channels=8,
+    )
+
+
+@pytest.fixture(scope="session")
+def face_pictures():
+    """Nine frames of a talking face as pictures of 64x64."""
+    import torch
+
+    from imfcodec.codec.planes import to_picture
+
+    video = talking_face_format(64, 64, Fraction(25))
+    return [to_picture([frame], torch.device("cpu")) for frame in talking_face(video, 9)]

@@ -1,7 +1,9 @@
 """Variable-length integers, checksums, and bounds-checked reading of bytes and of streams (pipes included)."""
 
-import binascii
 import hashlib
+from array import array
+from binascii import crc_hqx
+from functools import cache
 from typing import BinaryIO
 
 from imfcodec.errors import CorruptStreamError, InputError, LimitError, TruncatedStreamError
@@ -12,6 +14,10 @@ MAX_TIME_STAMP = 1 << 60
 CHECKSUM_BYTES = 2
 HASH_BYTES = 8
 _READ_BYTES = 1 << 16
+_BLOCK_BYTES = 256
+_CRC_START, _CRC_POLYNOMIAL = 0xFFFF, 0x11021
+# So many zero bytes leave any checksum as it is: the order of x^8 modulo the polynomial.
+_CRC_PERIOD = 32767
 
 
 def encode_varint(value: int) -> bytes:
@@ -33,7 +39,29 @@ def encode_zigzag(value: int) -> bytes:
 
 def crc16(data: bytes | bytearray) -> int:
     """CRC-16 with polynomial 0x1021, start 0xFFFF, not reflected ("CRC-16/IBM-3740"; "123456789" gives 0x29B1)."""
-    return binascii.crc_hqx(data, 0xFFFF)
+    return crc_hqx(data, _CRC_START)
+
+
+def crc16_after_zeros(state: int, count: int) -> int:
+    """The CRC-16 register `state` after `count` zero bytes, in constant time."""
+    product, factor = 0, _zero_byte_powers()[count % _CRC_PERIOD]
+    while factor:
+        if factor & 1:
+            product ^= state
+        factor >>= 1
+        state <<= 1
+        if state > 0xFFFF:
+            state ^= _CRC_POLYNOMIAL
+    return product
+
+
+@cache
+def _zero_byte_powers() -> "array[int]":
+    """x^(8 n) modulo the polynomial, for n = 0.._CRC_PERIOD - 1."""
+    powers = array("H", (1,))
+    while len(powers) < _CRC_PERIOD:
+        powers.append(crc_hqx(b"\0", powers[-1]))
+    return powers
 
 
 def check_time_stamp(pts: int) -> int:
@@ -98,6 +126,10 @@ class ByteSource:
         self._source = source
         self._buffer = bytearray()
         self._digest = hashlib.sha256()
+        self._is_exhausted = False
+        self._arrived = 0
+        self._register = 0
+        self._block_registers = array("H", (0,))  # at every _BLOCK_BYTES bytes that arrived
         self.offset = offset
         name = getattr(source, "name", None)
         self.name = name if isinstance(name, str) else "<stream>"
@@ -106,6 +138,12 @@ class ByteSource:
         """Bytes start..end counted from the current position, not consumed; TruncatedStreamError if there are fewer."""
         self._fill(end)
         return bytes(self._buffer[start:end])
+
+    def peek_byte(self, position: int) -> int:
+        """The byte `position` bytes ahead, 0..255."""
+        if position >= len(self._buffer):
+            self._fill(position + 1)
+        return self._buffer[position]
 
     def available(self, count: int) -> int:
         """How many of the next `count` bytes the stream still holds."""
@@ -117,10 +155,26 @@ class ByteSource:
 
     def peek_varint(self, start: int) -> tuple[int, int]:
         """The varint at `start` and the position after it."""
+        if (digit := self.peek_byte(start)) < 0x80:
+            return digit, start + 1
         end = start + 1
-        while self.peek(end - 1, end)[0] >= 0x80 and end - start < MAX_VARINT_BYTES:
+        while self.peek_byte(end - 1) >= 0x80 and end - start < MAX_VARINT_BYTES:
             end += 1
         return ByteCursor(self.peek(start, end)).varint(), end
+
+    def checksum(self, start: int, end: int) -> int:
+        """`crc16` of the bytes start..end ahead; looks at two blocks of them at most, however many there are.
+
+        That makes a search for sound packets linear: registers kept at block borders stand for the bytes in between.
+        """
+        self._fill(end)
+        base = self._arrived - len(self._buffer)
+        first, last = -(-(base + start) // _BLOCK_BYTES), (base + end) // _BLOCK_BYTES
+        if first >= last:
+            return crc16(self._buffer[start:end])
+        register = crc16(self._buffer[start : first * _BLOCK_BYTES - base]) ^ self._block_registers[first]
+        register = crc16_after_zeros(register, (last - first) * _BLOCK_BYTES) ^ self._block_registers[last]
+        return crc_hqx(self._buffer[last * _BLOCK_BYTES - base : end], register)
 
     def consume(self, count: int) -> bytes:
         """Take the next `count` bytes and add them to the hash."""
@@ -139,11 +193,26 @@ class ByteSource:
     def _fill(self, count: int) -> None:
         # Piecewise, so that a false length costs no more memory than the stream has bytes.
         while len(self._buffer) < count:
-            try:
-                piece = self._source.read(min(count - len(self._buffer), _READ_BYTES))
-            except OSError as error:
-                raise InputError(f"reading failed: {error}; check the file or the pipe") from error
-            if not piece:
+            if not self._is_exhausted:
+                self._take_in(self._read(min(count - len(self._buffer), _READ_BYTES)))
+            if self._is_exhausted:
                 missing = count - len(self._buffer)
                 raise TruncatedStreamError(f"the stream ends {missing} or more bytes early; fetch the whole file again")
-            self._buffer += piece
+
+    def _read(self, count: int) -> bytes:
+        try:
+            return self._source.read(count)
+        except OSError as error:
+            raise InputError(f"reading failed: {error}; check the file or the pipe") from error
+
+    def _take_in(self, piece: bytes) -> None:
+        self._is_exhausted = not piece
+        self._buffer += piece
+        rest = memoryview(piece)
+        while rest:
+            part = rest[: _BLOCK_BYTES - self._arrived % _BLOCK_BYTES]
+            rest = rest[len(part) :]
+            self._register = crc_hqx(part, self._register)
+            self._arrived += len(part)
+            if self._arrived % _BLOCK_BYTES == 0:
+                self._block_registers.append(self._register)

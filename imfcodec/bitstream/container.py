@@ -2,11 +2,19 @@
 
 import hashlib
 import io
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
-from imfcodec.bitstream.bits import CHECKSUM_BYTES, HASH_BYTES, ByteCursor, ByteSource, encode_varint
+from imfcodec.bitstream.bits import (
+    CHECKSUM_BYTES,
+    HASH_BYTES,
+    MAX_TIME_STAMP,
+    ByteCursor,
+    ByteSource,
+    encode_varint,
+)
 from imfcodec.bitstream.header import StreamHeader, read_header
 from imfcodec.bitstream.packet import (
     MAX_AUDIO_BATCH,
@@ -24,20 +32,22 @@ from imfcodec.bitstream.packet import (
     encode_audio,
     encode_video,
     frame_packet,
-    key_frame_number,
+    is_first_byte,
+    is_intact,
     peek_head,
     peek_packet,
+    read_key_place,
 )
 from imfcodec.errors import CorruptStreamError, ImfError, LimitError, TruncatedStreamError, UsageError
 from imfcodec.frames import AudioPacket
 
 MAX_AUDIO_BATCH_BYTES = 1 << 22
 MAX_END_BYTES = 64
+# Missing frames are accounted for in pieces of so many. All in all a stream may miss as many, or one a byte.
 MAX_GAP_FRAMES = 4096
-# Searching for the next sound packet costs at most this much checksumming in a whole stream.
-SCAN_BUDGET_BYTES = 1 << 24
-_PROBE_COST_BYTES = 64
 _HASH_TAIL_BYTES = HASH_BYTES + CHECKSUM_BYTES
+
+_FAULTS = (CorruptStreamError, LimitError)
 
 Item = VideoPacket | AudioBatch | LostPacket
 
@@ -54,14 +64,14 @@ class IndexEntry:
 class PacketInfo:
     """One line of a packet listing: kind, byte offset, size in bytes, number of frames, quantiser index if it has one.
 
-    For packets with a key or golden frame `quality` is that frame's index, for others the token frames'.
+    For packets with a key or golden frame `qindex` is that frame's, for others the token frames'.
     """
 
     kind: PacketKind
     offset: int
     size: int
     frames: int
-    quality: int | None
+    qindex: int | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class StreamSummary:
         total_frames: number of video frames.
         key_frames: number of key frames.
         audio_packets: number of audio packets (not batches).
-        duration_seconds: from the first frame's start to the last frame's nominal end.
+        last_duration: how long the last frame is shown, in ticks; 0 where there are no frames.
+        duration_seconds: from the first frame's start to the last frame's end.
         packets: number of packets by kind name.
         bytes_by_kind: bytes of payload "keys", "tokens" and "audio"; all the rest is "container".
         stream_hash: whole-stream hash, 16 hexadecimal digits.
@@ -85,10 +96,20 @@ class StreamSummary:
     total_frames: int
     key_frames: int
     audio_packets: int
+    last_duration: int
     duration_seconds: float
     packets: dict[str, int]
     bytes_by_kind: dict[str, int]
     stream_hash: str
+
+
+class _End(NamedTuple):
+    """The END packet: frames, ticks the last of them is shown, bytes of the INDEX packet (0 if none), stream hash."""
+
+    total_frames: int
+    last_duration: int
+    index_size: int
+    stream_hash: bytes
 
 
 class _KeyIndex:
@@ -172,21 +193,33 @@ class StreamWriter:
         self._write(data, packet)
 
     def write_audio(self, packets: Sequence[AudioPacket]) -> None:
-        """Write audio packets in as few container packets as the limits allow; none for an empty sequence."""
+        """Write audio packets in as few container packets as the limits allow; those without data are left out."""
         if self._header.audio is None:
             raise UsageError("the stream has no audio track; give the header an AudioTrack")
-        for batch in _split_audio(packets):
+        for batch in _split_audio([packet for packet in packets if packet.data]):
             self._write(encode_audio(batch), AudioBatch(tuple(batch)))
 
-    def close(self) -> None:
-        """Write the INDEX (if there are several key frames) and END packets. A second call does nothing."""
+    def close(self, last_duration: int | None = None) -> None:
+        """Write the INDEX (if there are several key frames) and END packets. A second call does nothing.
+
+        Args:
+            last_duration: how long the last frame is shown, 1 to 2^60 ticks; None is the nominal step.
+        """
         if self._closed:
             return
+        duration = self._code_duration(last_duration)
         index = frame_packet(PacketHead(PacketKind.INDEX), bytes(self._index.body)) if self._index.body else b""
         self._write(index)
-        counts = encode_varint(self._state.frame) + (encode_varint(len(index)) if index else b"")
+        counts = encode_varint(self._state.frame) + duration + (encode_varint(len(index)) if index else b"")
         self._write(frame_packet(PacketHead(PacketKind.END), counts + self._hash_before(counts)))
         self._closed = True
+
+    def _code_duration(self, ticks: int | None) -> bytes:
+        if ticks in (None, self._header.nominal_ticks):
+            return encode_varint(0)
+        if not self._state.frame or not 1 <= ticks <= MAX_TIME_STAMP:
+            raise UsageError(f"a last duration of {ticks} ticks after {self._state.frame} frames; allowed is 1..2^60")
+        return encode_varint(ticks)
 
     def _hash_before(self, counts: bytes) -> bytes:
         """Whole-stream hash: of all bytes before it, the first ones of the END packet included."""
@@ -218,16 +251,62 @@ class Record(NamedTuple):
     item: Item | None
 
 
+class _FramePlan:
+    """Where groups begin and end, as far as the end of a file tells beforehand; a damaged stream is fitted into it.
+
+    Args:
+        bounds: numbers of the key frames and, last, of all frames, ascending; empty where nothing is known.
+    """
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        self._bounds = bounds
+        self._keys = frozenset(bounds[:-1])
+        self._group = -1
+
+    def admits(self, frame: int) -> bool:
+        """Whether key frame number `frame` may come now: not one beyond the end, nor of a group known to be over."""
+        if len(self._keys) > 1:  # the index was there, and names all of them
+            return frame in self._keys and frame >= self._group
+        return not self._bounds or frame < self._bounds[-1]
+
+    def open_group(self, frame: int) -> None:
+        """Say that key frame number `frame` is at hand."""
+        self._group = frame
+
+    def learn_total(self, frames: int) -> None:
+        """Take the number of frames from elsewhere where nothing else is known."""
+        self._bounds = self._bounds or (frames,)
+
+    def is_open_at(self, frame: int) -> bool:
+        """Whether `frame` is the open group's key frame."""
+        return frame == self._group
+
+    @property
+    def limit(self) -> int:
+        """First frame number that the open group does not reach."""
+        position = bisect_right(self._bounds, self._group)
+        return self._bounds[position] if position < len(self._bounds) else MAX_FRAMES
+
+    def next_group(self, frame: int) -> int | None:
+        """Number of the next key frame, `frame` where that is not known; None where no more can come."""
+        if self._bounds and self.limit < self._bounds[-1]:
+            return self.limit
+        return frame if frame < self.limit else None
+
+
 class StreamReader:
     """Reads a stream front to back; the source may be a pipe. Iterate once.
 
-    Iteration gives `VideoPacket` and `AudioBatch` in the order of the file and ends after the END packet without
-    reading on. Strict reading raises at the first fault; every fault is found at the latest at the END packet.
+    Iteration gives `VideoPacket` and `AudioBatch` in the order of the file and ends after the END packet. Strict
+    reading raises at the first fault; every fault is found at the latest at the END packet or at bytes behind it.
 
     With `conceal=True` a damaged stretch gives a `LostPacket` instead. Reading goes on behind the packet's length
     field if a sound packet begins there, otherwise at the next place where one does. Frames whose number was unknown
-    are accounted for by a further `LostPacket` before the next key frame or the end. After a loss time stamps are
-    nominal until the next key frame; where a damaged head claimed too many frames they may step back there.
+    are accounted for by further `LostPacket`s before the next key frame or the end: all frame numbers of the stream
+    occur. Some may occur again where packets are doubled, or a damaged head claims too many frames: then the next key
+    frame steps back, and its number is right; one that was used before is passed over. A file that can seek is asked
+    for its end first; frames beyond what it tells are never given. After a loss the time stamps of a variable rate are
+    guesses until the next key frame.
 
     Args:
         source: binary stream at the start of a header; stays open.
@@ -236,21 +315,23 @@ class StreamReader:
     Attributes:
         header: the stream's header.
         total_frames: number of frames as the END packet states it; None before.
+        last_duration: ticks the last frame is shown, as the END packet states it; None before.
         stream_hash: the END packet's 8-byte whole-stream hash; None before.
 
     Raises (while constructing and while iterating):
         TruncatedStreamError: the stream ends before its END packet.
-        CorruptStreamError: a checksum, field or order breaks the format.
+        CorruptStreamError: a checksum, field or order breaks the format, or bytes follow the END packet.
         LimitError: a size, count or length is above the limits; raised before anything of that size is read.
     """
 
     def __init__(self, source: BinaryIO, *, conceal: bool = False) -> None:
         self._raw_source = source
+        self._plan = _FramePlan(_frame_bounds(source) if conceal else ())
         self._source = ByteSource(source)
         self._conceal = conceal
         try:
             self.header = read_header(self._source)
-        except (CorruptStreamError, LimitError) as error:
+        except _FAULTS as error:
             raise type(error)(f"{self._source.name}: {error}") from error
         self._state = VideoState(self.header)
         self._index = _KeyIndex()
@@ -258,8 +339,10 @@ class StreamReader:
         self._from_start = True
         self._has_loss = False
         self._is_over = False
-        self._scan_budget = SCAN_BUDGET_BYTES
+        self._early_end: _End | None = None
+        self._frames_made_up = 0
         self.total_frames: int | None = None
+        self.last_duration: int | None = None
         self.stream_hash: bytes | None = None
 
     def __iter__(self) -> Iterator[Item]:
@@ -267,48 +350,72 @@ class StreamReader:
         return (record.item for record in self.records() if record.item is not None)
 
     def seek(self, entry: IndexEntry) -> None:
-        """Go on at a key frame of a seekable source that starts with the header (see `read_index`).
+        """Go on at a key frame of a seekable source that starts with the header (see `read_index`); also after the end.
 
         The index and the whole-stream hash are not checked afterwards.
         """
         self._raw_source.seek(entry.offset)
         self._source = ByteSource(self._raw_source, entry.offset)
         self._state.resume(entry.first_frame)
-        self._from_start = False
+        self._plan.open_group(entry.first_frame - 1)
+        self._index_size = 0
+        self._from_start = self._is_over = False
 
     def records(self) -> Iterator[Record]:
         """Every packet with its place in the stream."""
         while not self._is_over:
             offset = self._source.offset
-            raw = None
             try:
                 raw = peek_packet(self._source)
-                items = self._interpret(raw)
-            except (CorruptStreamError, LimitError) as error:
-                if not self._conceal:
-                    raise type(error)(f"{self._source.name}: packet at byte {offset}: {error}") from error
-                lost = self._recover(raw, error)
-                yield Record(lost.kind, offset, self._source.offset - offset, lost)
-                continue
-            self._source.consume(raw.size)
+            except _FAULTS as error:
+                kind, items = self._skip_damage(self._tolerate(error))
+            else:
+                kind, items = raw.head.kind, self._take(raw)
             for item in items:
-                yield Record(raw.head.kind, offset, raw.size, item)
+                yield Record(kind, offset, self._source.offset - offset, item)
+        if not self._conceal and self._source.available(1):
+            end = self._source.offset
+            raise CorruptStreamError(f"{self.name}: bytes follow the end packet at byte {end}; cut the file there")
 
     @property
     def name(self) -> str:
         """The source's name for messages."""
         return self._source.name
 
-    def has_more(self) -> bool:
-        """Whether bytes follow what has been read; waits for them on a pipe."""
-        return self._source.available(1) > 0
+    def _tolerate(self, error: ImfError) -> str:
+        """What is wrong with the packet ahead, in one line; a strict reader raises it."""
+        if not self._conceal:
+            raise type(error)(f"{self.name}: packet at byte {self._source.offset}: {error}") from error
+        self._has_loss = True
+        return str(error)
+
+    def _take(self, raw: RawPacket) -> list[Item | None]:
+        """Interpret the packet ahead, whose checksum matches, and move past it."""
+        items: list[Item | None] = []
+        try:
+            place = read_key_place(raw, self.header) if self._conceal and raw.head.kind is PacketKind.KEY else None
+            if place and self._is_stray(place[0]):
+                items.append(LostPacket(PacketKind.KEY, 0, f"key frame {place[0]} comes again or out of order"))
+                self._has_loss = True
+            else:
+                items += self._resume(*place) if place else []
+                items += self._interpret(raw)
+        except _FAULTS as error:
+            items += self._lose(raw.head, self._tolerate(error))
+        self._source.consume(raw.size)
+        return items
+
+    def _is_stray(self, number: int) -> bool:
+        """Whether an intact key frame is one that was used before, or cannot come here."""
+        is_used = self._plan.is_open_at(number) and self._state.usual is not None
+        return is_used or not self._plan.admits(number)
 
     def _interpret(self, raw: RawPacket) -> list[Item | None]:
         kind = raw.head.kind
         if self._index_size and not self._has_loss and kind is not PacketKind.END:
             raise CorruptStreamError(f"a packet of kind {kind.name} follows the index")
         if kind in VIDEO_KINDS:
-            return self._read_video(raw)
+            return [self._read_video(raw)]
         if kind is PacketKind.AUDIO:
             if self.header.audio is None:
                 raise CorruptStreamError("an audio packet in a stream without audio track")
@@ -316,106 +423,152 @@ class StreamReader:
         if kind is PacketKind.INDEX:
             self._check_index(raw)
             return [None]
-        return self._read_end(raw)
+        return [*self._read_end(raw), None]
 
-    def _read_video(self, raw: RawPacket) -> list[Item | None]:
-        items: list[Item | None] = []
+    def _read_video(self, raw: RawPacket) -> VideoPacket:
         if raw.head.kind is PacketKind.KEY:
-            number = key_frame_number(raw)
-            if self._has_loss and number <= MAX_FRAMES:
-                items += self._account_for_gap(number)
-                self._state.resume(number)
-            self._index.add(self._source.offset, number)
-        items.append(decode_video(raw, self._state))
-        return items
+            self._plan.open_group(self._state.frame)
+            self._index.add(self._source.offset, self._state.frame)
+        elif self._state.frame + raw.head.frame_count > self._plan.limit:
+            raise CorruptStreamError(
+                f"frames from {self._state.frame} on go beyond the {self._plan.limit} of the group"
+            )
+        return decode_video(raw, self._state)
 
     def _check_index(self, raw: RawPacket) -> None:
         if self._from_start and not self._has_loss and raw.body != self._index.body:
             raise CorruptStreamError("the index does not agree with the key frames")
         self._index_size = raw.size
 
-    def _read_end(self, raw: RawPacket) -> list[Item | None]:
-        total, index_size, stream_hash = _parse_end(raw.body)
-        items: list[Item | None] = []
-        if self._has_loss:
-            items += self._account_for_gap(total)
-        elif total != self._state.frame:
-            raise CorruptStreamError(f"the end packet counts {total} frames, the stream has {self._state.frame}")
-        elif index_size != self._index_size:
-            raise CorruptStreamError(f"the end packet names an index of {index_size} bytes, not {self._index_size}")
-        elif self._from_start and stream_hash != self._source.hash_ahead(raw.size - _HASH_TAIL_BYTES):
-            raise CorruptStreamError("the whole-stream hash does not match; fetch the file again")
-        self.total_frames, self.stream_hash = total, stream_hash
-        self._is_over = True
-        return [*items, None]
+    def _read_end(self, raw: RawPacket) -> list[LostPacket]:
+        end = self._complete(_parse_end(raw.body))
+        fault = self._find_fault(end, raw.size)
+        if not fault:
+            return self._finish(end)
+        if not self._conceal:
+            raise CorruptStreamError(fault)
+        if self._source.available(raw.size + 1) > raw.size:
+            self._early_end = end
+            self._plan.learn_total(end.total_frames)
+            raise CorruptStreamError(f"bytes follow the end packet; {fault}")
+        return [*([] if self._has_loss else [LostPacket(None, 0, fault)]), *self._finish(end)]
 
-    def _account_for_gap(self, frame: int) -> list[LostPacket]:
-        """What lies between the frames known so far and frame number `frame`, after a loss of unknown length."""
+    def _complete(self, end: _End) -> _End:
+        """Fill in the last duration of an END packet."""
+        nominal = self.header.nominal_ticks
+        if end.last_duration == nominal or (end.last_duration and not end.total_frames):
+            raise CorruptStreamError(f"the end packet spells out a last duration of {end.last_duration} ticks")
+        return end._replace(last_duration=(end.last_duration or nominal) if end.total_frames else 0)
+
+    def _find_fault(self, end: _End, size: int) -> str | None:
+        """Why an END packet of `size` bytes does not fit what came before it."""
+        if end.total_frames != self._state.frame:
+            return f"the end packet counts {end.total_frames} frames, the stream has {self._state.frame}"
+        if end.index_size != self._index_size:
+            return f"the end packet names an index of {end.index_size} bytes, not {self._index_size}"
+        if self._from_start and end.stream_hash != self._source.hash_ahead(size - _HASH_TAIL_BYTES):
+            return "the whole-stream hash does not match; fetch the file again"
+        return None
+
+    def _finish(self, end: _End) -> list[LostPacket]:
+        """Stop here, and say what is lost of the frames that the END packet counts."""
+        self._is_over = True
+        self.total_frames, self.last_duration, self.stream_hash = end.total_frames, end.last_duration, end.stream_hash
+        return self._account_for_gap(end.total_frames)
+
+    def _resume(self, number: int, pts: int | None = None) -> list[LostPacket]:
+        """Go on at key frame `number`, whatever came before, and say which frames are missing before it."""
+        if number == self._state.frame and not self._has_loss:
+            return []
+        self._plan.open_group(number)
+        self._has_loss = True
+        lost = self._account_for_gap(number, pts)
+        self._state.resume(number)
+        return lost
+
+    def _account_for_gap(self, frame: int, pts: int | None = None) -> list[LostPacket]:
+        """What lies between the frames known so far and number `frame`, shown at `pts` if that is known."""
         missing = frame - self._state.frame
         if missing <= 0:
             return []
-        if missing > MAX_GAP_FRAMES:
-            return [LostPacket(None, None, f"{missing} frames are missing, too many to conceal")]
-        return [LostPacket(None, missing, f"{missing} frames are missing", self._state.nominal_pts(missing))]
+        reason = f"{missing} frames are missing"
+        if self._frames_made_up + missing > max(MAX_GAP_FRAMES, self._source.offset):
+            return [LostPacket(None, None, f"{reason}, too many to conceal")]
+        self._frames_made_up += missing
+        stamps = self._state.spread_pts(missing, pts)
+        if not self._state.holds(stamps):
+            return [LostPacket(None, None, f"{reason}, at times above the limits")]
+        self._state.last_pts = stamps[-1]
+        pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
+        return [LostPacket(None, len(piece), reason, piece) for piece in pieces]
 
-    def _recover(self, raw: RawPacket | None, error: ImfError) -> LostPacket:
-        """Move to the next packet that can be read and say what is lost before it."""
-        self._has_loss = True
-        claim = (raw.head, raw.size) if raw else self._claim()
+    def _skip_damage(self, reason: str) -> tuple[PacketKind | None, list[Item | None]]:
+        """Move to the next sound packet, or to the end, and say what is lost before it."""
+        claim = self._claim()
         size = claim[1] if claim else 0
-        skip = raw.size if raw else self._find_packet(size)
+        distance, is_found = self._find_packet(size)
+        self._source.consume(distance)
+        items: list[Item | None] = []
         # A head is believed when the next packet begins where it says, or when the stream ends before that.
-        left = self._source.available(size)
-        is_believed = skip == size or (skip is None and left < size)
-        self._is_over = skip is None
-        self._source.consume(left if skip is None else skip)
-        if claim is None or not is_believed:
-            return LostPacket(None, None, str(error))
-        return self._lose(claim[0], str(error))
-
-    def _lose(self, head: PacketHead, reason: str) -> LostPacket:
-        """Move the frame count past a packet of which only the head is believed."""
-        if head.kind is PacketKind.KEY:
-            self._state.usual = None
-        pts = self._state.nominal_pts(head.frame_count)
-        try:
-            self._state.advance(pts)
-        except LimitError:  # a false key frame number led here; the next key frame sets it right
-            return LostPacket(head.kind, None, reason)
-        return LostPacket(head.kind, head.frame_count, reason, pts)
+        is_believed = claim is not None and (distance == size if is_found else distance <= size)
+        if claim and is_believed:
+            items += self._lose(claim[0], reason)
+        else:
+            items.append(LostPacket(None, None, reason))
+        if not is_found:
+            self._is_over = True
+            items += self._finish(self._early_end) if self._early_end else []
+        return claim[0].kind if claim and is_believed else None, items
 
     def _claim(self) -> tuple[PacketHead, int] | None:
         """Head and size of the damaged packet ahead as far as they make sense."""
         try:
             head, _, end = peek_head(self._source)
-        except (CorruptStreamError, LimitError):
+        except _FAULTS:
             return None
         return head, end
 
-    def _find_packet(self, claimed_size: int) -> int | None:
-        """Distance to the next sound packet (or to the end of the stream, if exactly there); None if there is none."""
-        if claimed_size and (self._source.available(claimed_size + 1) == claimed_size or self._is_sound(claimed_size)):
-            return claimed_size
-        start = 1
-        while self._scan_budget > 0 and self._source.available(start + 1) > start:
-            self._scan_budget -= _PROBE_COST_BYTES
-            if self._is_sound(start, self._scan_budget):
-                return start
-            start += 1
-        return None
+    def _find_packet(self, claimed_size: int) -> tuple[int, bool]:
+        """Distance to the next sound packet and True, or to the end of the stream and False.
 
-    def _is_sound(self, start: int, budget: int | None = None) -> bool:
-        """Whether a packet with matching checksum, no longer than `budget`, begins `start` bytes ahead."""
-        try:
-            size = peek_head(self._source, start)[2] - start
-            if budget is not None:
-                if size > budget:
-                    return False
-                self._scan_budget -= size
-            peek_packet(self._source, start)
-        except (CorruptStreamError, LimitError):
+        Where the claimed size does not lead to one, every place up to the first is tried. Work is linear in the bytes
+        passed, see `ByteSource.checksum`.
+        """
+        if claimed_size and self._source.available(claimed_size + 1) == claimed_size:
+            return claimed_size, False
+        if claimed_size and self._is_sound(claimed_size):
+            return claimed_size, True
+        start = 1
+        while self._source.available(start + 1) > start:
+            if self._is_sound(start):
+                return start, True
+            start += 1
+        return self._source.available(start), False
+
+    def _is_sound(self, start: int) -> bool:
+        """Whether a packet with matching checksum begins `start` bytes ahead."""
+        if not self._source.available(start + 1) > start or not is_first_byte(self._source.peek_byte(start)):
             return False
-        return True
+        try:
+            _, _, end = peek_head(self._source, start)
+            return is_intact(self._source, start, end)
+        except _FAULTS:
+            return False
+
+    def _lose(self, head: PacketHead, reason: str) -> list[LostPacket]:
+        """Move the frame count past a packet of which only the head is believed, and say what is lost by that."""
+        gap: list[LostPacket] = []
+        if head.kind is PacketKind.KEY:
+            number = self._plan.next_group(self._state.frame)
+            if number is not None and not self._plan.is_open_at(self._state.frame):
+                gap = self._resume(number)
+            self._state.usual = None
+        count = head.frame_count
+        pts = self._state.nominal_pts(count)
+        if self._state.frame + count > self._plan.limit or not self._state.holds(pts):
+            return [*gap, LostPacket(head.kind, None, reason)]  # accounted for at the next key frame or the end
+        self._state.advance(pts)
+        return [*gap, LostPacket(head.kind, count, reason, pts)]
 
 
 def list_packets(source: BinaryIO) -> Iterator[PacketInfo]:
@@ -425,7 +578,7 @@ def list_packets(source: BinaryIO) -> Iterator[PacketInfo]:
         assert record.kind is not None  # strict reading knows every packet's kind
         video = item if isinstance(item, VideoPacket) else None
         yield PacketInfo(
-            record.kind, record.offset, record.size, video.frame_count if video else 0, _shown_quality(video)
+            record.kind, record.offset, record.size, video.frame_count if video else 0, _shown_qindex(video)
         )
 
 
@@ -433,12 +586,12 @@ def verify_structure(source: BinaryIO) -> StreamSummary:
     """Read a whole stream without its model and check everything but the coded payloads.
 
     Raises:
-        TruncatedStreamError, CorruptStreamError, LimitError: as `StreamReader`; also when bytes follow the END packet.
+        TruncatedStreamError, CorruptStreamError, LimitError: as `StreamReader`.
     """
     reader = StreamReader(source)
     sizes, packets = _ByteCount(), {kind.name: 0 for kind in PacketKind}
     audio_packets, end = 0, 0
-    first_pts = last_pts = None
+    pts: tuple[int, int] | None = None
     for record in reader.records():
         assert record.kind is not None  # strict reading knows every packet's kind
         packets[record.kind.name] += 1
@@ -448,18 +601,17 @@ def verify_structure(source: BinaryIO) -> StreamSummary:
         if isinstance(record.item, AudioBatch):
             audio_packets += len(record.item.packets)
         elif isinstance(record.item, VideoPacket):
-            first_pts = record.item.pts[0] if first_pts is None else first_pts
-            last_pts = record.item.pts[-1]
-    if reader.has_more():
-        raise CorruptStreamError(f"{reader.name}: bytes follow the end packet at byte {end}; cut the file there")
-    assert reader.total_frames is not None and reader.stream_hash is not None  # set by the END packet
+            pts = (pts or record.item.pts)[0], record.item.pts[-1]
+    assert reader.total_frames is not None and reader.last_duration is not None  # set by the END packet
+    assert reader.stream_hash is not None
     return StreamSummary(
         header=reader.header,
         size_bytes=end,
         total_frames=reader.total_frames,
         key_frames=packets[PacketKind.KEY.name],
         audio_packets=audio_packets,
-        duration_seconds=_duration_seconds(reader.header, reader.total_frames, first_pts, last_pts),
+        last_duration=reader.last_duration,
+        duration_seconds=_duration_seconds(reader.header, reader.total_frames, pts, reader.last_duration),
         packets=packets,
         bytes_by_kind=sizes.by_kind,
         stream_hash=reader.stream_hash.hex(),
@@ -475,22 +627,53 @@ def read_index(source: BinaryIO) -> tuple[IndexEntry, ...]:
     """
     position = source.tell()
     try:
-        size = source.seek(0, io.SEEK_END)
-        source.seek(max(0, size - MAX_END_BYTES))
-        end = _find_end(source.read(MAX_END_BYTES))
-        index_size = _parse_end(end.body)[1]
-        if not index_size:
-            return ()
-        offset = size - end.size - index_size
-        if offset < 0:
-            raise CorruptStreamError("the index would begin before the stream; decode from the start")
-        source.seek(offset)
-        raw = peek_packet(ByteSource(source, offset))
-        if raw.head.kind is not PacketKind.INDEX:
-            raise CorruptStreamError(f"no index at byte {offset}; decode from the start")
-        return _parse_index(raw.body, offset)
+        return _read_entries(source, *_read_tail(source))
     finally:
         source.seek(position)
+
+
+def _frame_bounds(source: BinaryIO) -> list[int]:
+    """Numbers of all key frames and, last, of all frames, from the end of a file; empty where that cannot be had."""
+    if not source.seekable():
+        return []
+    position = source.tell()
+    try:
+        end, offset = _read_tail(source)
+        keys = [0, *_read_key_numbers(source, end, offset)]
+        return [*keys, end.total_frames] if keys[-1] < end.total_frames else [0, end.total_frames]
+    except _FAULTS:
+        return []
+    finally:
+        source.seek(position)
+
+
+def _read_key_numbers(source: BinaryIO, end: _End, offset: int) -> list[int]:
+    try:
+        return [entry.first_frame for entry in _read_entries(source, end, offset)]
+    except _FAULTS:
+        return []
+
+
+def _read_tail(source: BinaryIO) -> tuple[_End, int]:
+    """The END packet at the end of a seekable source, and where the INDEX packet before it begins."""
+    size = source.seek(0, io.SEEK_END)
+    source.seek(max(0, size - MAX_END_BYTES))
+    raw = _find_end(source.read(MAX_END_BYTES))
+    end = _parse_end(raw.body)
+    return end, size - raw.size - end.index_size
+
+
+def _read_entries(source: BinaryIO, end: _End, offset: int) -> tuple[IndexEntry, ...]:
+    """What the INDEX packet at `offset` holds, if there is one."""
+    if not end.index_size:
+        return ()
+    if offset < 0:
+        raise CorruptStreamError("the index would begin before the stream; decode from the start")
+    source.seek(offset)
+    raw = peek_packet(ByteSource(source, offset))
+    if raw.head.kind is not PacketKind.INDEX:
+        raise CorruptStreamError(f"no index at byte {offset}; decode from the start")
+    return _parse_index(raw.body, offset)
 
 
 def _split_audio(packets: Sequence[AudioPacket]) -> Iterator[list[AudioPacket]]:
@@ -506,16 +689,20 @@ def _split_audio(packets: Sequence[AudioPacket]) -> Iterator[list[AudioPacket]]:
         yield batch
 
 
-def _parse_end(body: bytes) -> tuple[int, int, bytes]:
-    """Total frames, size of the INDEX packet (0 if none) and whole-stream hash."""
+def _parse_end(body: bytes) -> _End:
+    """What an END packet holds; the last duration as it is written, 0 for the nominal step."""
     cursor = ByteCursor(body)
-    total = cursor.varint()
-    index_size = cursor.varint() if cursor.remaining > HASH_BYTES else 0
+    total, last_duration = cursor.varint(), cursor.varint()
+    index_size = cursor.varint() if cursor.remaining > HASH_BYTES else None
     if cursor.remaining != HASH_BYTES:
         raise CorruptStreamError(f"the end packet has {cursor.remaining} bytes of hash instead of {HASH_BYTES}")
     if total > MAX_FRAMES:
         raise LimitError(f"{total} frames are above the limit of {MAX_FRAMES}")
-    return total, index_size, cursor.rest()
+    if last_duration > MAX_TIME_STAMP:
+        raise LimitError(f"a last duration of {last_duration} ticks is above 2^60; use a coarser time base")
+    if index_size == 0:
+        raise CorruptStreamError("the end packet names an index of 0 bytes")
+    return _End(total, last_duration, index_size or 0, cursor.rest())
 
 
 def _find_end(tail: bytes) -> RawPacket:
@@ -544,16 +731,19 @@ def _parse_index(body: bytes, limit: int) -> tuple[IndexEntry, ...]:
     return tuple(entries[1:])
 
 
-def _shown_quality(packet: VideoPacket | None) -> int | None:
+def _shown_qindex(packet: VideoPacket | None) -> int | None:
     if packet is None:
         return None
-    has_reference = packet.golden or packet.kind in (PacketKind.KEY, PacketKind.DELAY_GOLDEN)
-    return packet.quality if has_reference else packet.token_quality
+    if packet.kind is PacketKind.KEY:
+        return packet.key_qindex
+    is_golden = packet.golden or packet.kind is PacketKind.DELAY_GOLDEN
+    return packet.quantisers.golden if is_golden else packet.quantisers.token
 
 
-def _duration_seconds(header: StreamHeader, frames: int, first_pts: int | None, last_pts: int | None) -> float:
-    if first_pts is None or last_pts is None:
+def _duration_seconds(header: StreamHeader, frames: int, pts: tuple[int, int] | None, last_duration: int) -> float:
+    """Playing time of `frames` frames, the first and last of them at `pts`."""
+    if pts is None:
         return 0.0
-    if not header.variable_rate:
+    if not header.variable_rate and last_duration == header.nominal_ticks:
         return float(frames * header.frame_ticks * header.format.time_base)
-    return float((last_pts - first_pts + header.nominal_ticks) * header.format.time_base)
+    return float((pts[1] - pts[0] + last_duration) * header.format.time_base)

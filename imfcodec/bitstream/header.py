@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from imfcodec.bitstream.bits import (
@@ -18,7 +19,8 @@ from imfcodec.errors import CorruptStreamError, ImfError, LimitError, UsageError
 from imfcodec.frames import MAX_WIDTH, MIN_SIDE, AudioTrack, Colour, VideoFormat
 
 MAGIC = b"IMF"
-VERSION = 1
+VERSION = 2
+MAX_SHOWN_SIDE = 1 << 14
 MODEL_ID_BYTES = 8
 MAX_EXTRADATA_BYTES = 1 << 16
 MAX_HEADER_BYTES = MAX_EXTRADATA_BYTES + 256
@@ -26,7 +28,8 @@ MAX_TERM = (1 << 31) - 1
 
 VARIABLE_RATE, AUDIO, SAMPLE_ASPECT, COLOUR = 0x01, 0x02, 0x04, 0x08
 ROTATION_SHIFT = 4
-FIRST_PTS, TICKS_PER_FRAME = 0x40, 0x80
+FIRST_PTS, TICKS_PER_FRAME, SHOWN_SIZE = 0x40, 0x80, 0x100
+ALL_FLAGS = 0x1FF
 FULL_RANGE = 0x80
 EXPLICIT = 0
 
@@ -111,9 +114,11 @@ def _flag(bit: int) -> Callable[[Values], bool]:
 
 
 HEADER_FIELDS = (
-    Field("flags", "u8", 0, 255),
+    Field("flags", "varint", 0, ALL_FLAGS),
     Field("width", "varint", MIN_SIDE, MAX_WIDTH, is_size=True),
     Field("height", "varint", MIN_SIDE, MAX_WIDTH, is_size=True),
+    Field("shown_width", "varint", 1, MAX_SHOWN_SIDE, _flag(SHOWN_SIZE), is_size=True),
+    Field("shown_height", "varint", 1, MAX_SHOWN_SIDE, _flag(SHOWN_SIZE), is_size=True),
     Field("model_id", "bytes", MODEL_ID_BYTES, MODEL_ID_BYTES),
     Field("timing", "u8", 0, 255),
     Field("frame_rate_num", "varint", 1, MAX_TERM, lambda v: v["timing"] >> 4 == EXPLICIT),
@@ -144,12 +149,14 @@ class StreamHeader:
     """What a decoder must know before the first packet.
 
     Attributes:
-        format: size, rates, shape of a pixel, rotation, colour.
+        format: coded size, rates, shape of a pixel as shown, rotation, colour.
         model_id: first 8 bytes of the SHA-256 of the weights.
         audio: the audio track, if there is one.
         variable_rate: packets carry time stamps; otherwise frame n is shown at `pts_at(n)`.
         first_pts: time stamp of frame 0, in ticks of the format's time base.
         ticks_per_frame: distance of two frames in ticks; None stands for 1 / (frame_rate * time_base).
+        shown_size: width and height (1..16384 each) that frames are scaled to for display, before rotation; None is the
+            coded size, and reading gives None for it.
     """
 
     format: VideoFormat
@@ -158,20 +165,26 @@ class StreamHeader:
     variable_rate: bool = False
     first_pts: int = 0
     ticks_per_frame: Fraction | None = None
+    shown_size: tuple[int, int] | None = None
 
-    @property
+    @cached_property
     def frame_ticks(self) -> Fraction:
         """Nominal distance of two frames in ticks, explicit or derived."""
         return self.ticks_per_frame or 1 / (self.format.frame_rate * self.format.time_base)
 
-    @property
+    @cached_property
     def nominal_ticks(self) -> int:
-        """`frame_ticks` rounded half up, at least 1: the step that variable-rate time stamps are predicted with."""
+        """The nominal step: `frame_ticks` rounded half up, at least 1."""
         return max(1, _round_half_up(self.frame_ticks))
 
     def pts_at(self, frame: int) -> int:
         """Time stamp of frame number `frame` in a constant-rate stream: first_pts + frame * frame_ticks, half up."""
-        return self.first_pts + _round_half_up(frame * self.frame_ticks)
+        return self.pts_from(frame, 1)[0]
+
+    def pts_from(self, frame: int, count: int) -> tuple[int, ...]:
+        """`pts_at` of `count` frames from number `frame` on."""
+        num, den = self.frame_ticks.numerator, self.frame_ticks.denominator
+        return tuple(self.first_pts + (2 * n * num + den) // (2 * den) for n in range(frame, frame + count))
 
     def to_bytes(self) -> bytes:
         """The header as written at the start of a stream; UsageError or LimitError names a field out of range."""
@@ -193,6 +206,8 @@ def read_header(source: ByteSource) -> StreamHeader:
     if (magic := source.peek(0, source.available(len(MAGIC)))) != MAGIC[: len(magic)]:
         raise CorruptStreamError("this is not an .imf stream; give a file made by 'imfcodec encode'")
     version = source.peek(len(MAGIC), len(MAGIC) + 1)[0]
+    if version == 1:
+        raise CorruptStreamError("format version 1 is read by release 0.2: pip install 'imfcodec<0.3'")
     if version != VERSION:
         raise CorruptStreamError(f"format version {version} is unknown, this build reads {VERSION}; update imfcodec")
     length, start = source.peek_varint(len(MAGIC) + 1)
@@ -231,6 +246,9 @@ def _check_together(header: StreamHeader, error: type[ImfError]) -> None:
 def _to_values(header: StreamHeader) -> Values:
     values = _video_values(header.format) | {"model_id": header.model_id}
     values["flags"] |= header.variable_rate * VARIABLE_RATE
+    if header.shown_size and header.shown_size != (header.format.width, header.format.height):
+        values["flags"] |= SHOWN_SIZE
+        values["shown_width"], values["shown_height"] = header.shown_size
     if header.first_pts:
         values["flags"] |= FIRST_PTS
         values["first_pts"] = header.first_pts
@@ -305,6 +323,7 @@ def _from_values(values: Values) -> StreamHeader:
         variable_rate=bool(flags & VARIABLE_RATE),
         first_pts=values.get("first_pts", 0),
         ticks_per_frame=_fraction(values, "ticks_per_frame") if flags & TICKS_PER_FRAME else None,
+        shown_size=(values["shown_width"], values["shown_height"]) if flags & SHOWN_SIZE else None,
     )
 
 

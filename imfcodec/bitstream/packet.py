@@ -1,11 +1,13 @@
 """Packets: what stands between the header and the end of a stream, and how each body is written and read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from enum import IntEnum
+from itertools import product
 
 from imfcodec.bitstream.bits import (
     CHECKSUM_BYTES,
+    MAX_TIME_STAMP,
     ByteCursor,
     ByteSource,
     check_time_stamp,
@@ -18,14 +20,15 @@ from imfcodec.errors import CorruptStreamError, LimitError, UsageError
 from imfcodec.frames import AudioPacket
 
 MAX_BODY_BYTES = 1 << 26
-MAX_CHUNK_FRAMES = 64
+MAX_CHUNK_FRAMES = 32
 MAX_FRAMES = (1 << 32) - 1
 MAX_AUDIO_BATCH = 1024
 MAX_AUDIO_DURATION = 1 << 40
 
-_CHUNK_TAIL, _CHUNK_USUAL, _CHUNK_EXPLICIT = 1, 2, 3
-_COUNT_MASK, _KIND_MASK, _EXPLICIT_BIT = 0x3F, 0x07, 0x20
+# Added to the kind's number, or, in a CHUNK, to the number of its frames less one.
+_CHUNK_TAIL, _CHUNK_GOLDEN, _EXPLICIT = 0x40, 0x80, 0x20
 _IRREGULAR, _EQUAL_SIZES = 0x01, 0x02
+_KEY_SETTINGS_BYTES = 4
 
 
 class PacketKind(IntEnum):
@@ -45,30 +48,43 @@ VIDEO_KINDS = (PacketKind.KEY, PacketKind.CHUNK, *DELAY_KINDS)
 
 
 @dataclass(frozen=True)
+class Quantisers:
+    """Quantiser indices (qindex), 0..255 each; higher is finer.
+
+    Attributes:
+        golden: qindex of golden frames at the end of a chunk.
+        deeper: what is taken off it for each level of golden frames within a chunk.
+        token: qindex of token frames.
+    """
+
+    golden: int
+    deeper: int
+    token: int
+
+
+@dataclass(frozen=True)
 class VideoPacket:
     """One or more coded frames, in display order right after the frames of the video packet before.
 
     Attributes:
         kind: KEY (one key frame, opens a group), CHUNK (`frame_count` frames, the last of them golden if `golden`),
             DELAY_GOLDEN or DELAY_TOKEN (one frame with past references only).
-        frame_count: 1..64 for CHUNK, 1 otherwise.
-        quality: quantiser index 0..255 of the key or golden frame; 0 on reading where there is none.
-        token_quality: quantiser index 0..255 of the token frames. On a KEY: the group's usual one (see below).
+        frame_count: 1..32 for CHUNK, 1 otherwise.
         pts: time stamps of the frames, ticks of the format's time base, strictly increasing.
         payload: entropy-coded body.
+        quantisers: on a KEY the usual ones of its group, otherwise those in force. Packets do not spend bytes on usual
+            ones. What a packet has no frames for is not written; reading gives the usual value for it.
         golden: CHUNK only: whether the last frame is a golden frame.
-        golden_quality: KEY only: the usual `quality` of golden frames in its group. Packets whose qualities are the
-            usual ones of their group do not spend bytes on them.
+        key_qindex: KEY only: quantiser index 0..255 of the key frame.
     """
 
     kind: PacketKind
     frame_count: int
-    quality: int
-    token_quality: int
     pts: tuple[int, ...]
     payload: bytes
+    quantisers: Quantisers
     golden: bool = False
-    golden_quality: int = 0
+    key_qindex: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class PacketHead:
         kind: the packet's kind.
         frame_count: frames in the packet; 0 for AUDIO, INDEX and END.
         golden: CHUNK only: the last frame is golden.
-        explicit: the body starts with the packet's own qualities instead of relying on the group's usual ones.
+        explicit: the body starts with the packet's own quantisers; otherwise the group's usual ones are in force.
     """
 
     kind: PacketKind
@@ -113,26 +129,36 @@ class PacketHead:
 
     def to_byte(self) -> int:
         """The first byte of the packet."""
-        if self.kind is not PacketKind.CHUNK:
-            return self.kind | (_EXPLICIT_BIT if self.explicit else 0)
-        golden_form = _CHUNK_EXPLICIT if self.explicit else _CHUNK_USUAL
-        return (golden_form if self.golden else _CHUNK_TAIL) << 6 | self.frame_count - 1
+        number = int(self.kind)
+        if self.kind is PacketKind.CHUNK:
+            number = (_CHUNK_GOLDEN if self.golden else _CHUNK_TAIL) + self.frame_count - 1
+        return number + (_EXPLICIT if self.explicit else 0)
 
     @staticmethod
     def from_byte(byte: int) -> "PacketHead":
         """Read the first byte of a packet; CorruptStreamError for a value the format does not use."""
-        form = byte >> 6
-        if form:
-            return PacketHead(
-                PacketKind.CHUNK, (byte & _COUNT_MASK) + 1, golden=form != _CHUNK_TAIL, explicit=form != _CHUNK_USUAL
-            )
-        number, explicit = byte & _KIND_MASK, bool(byte & _EXPLICIT_BIT)
-        if number in (0, PacketKind.CHUNK) or byte & ~(_KIND_MASK | _EXPLICIT_BIT):
+        if byte not in _HEADS:
             raise CorruptStreamError(f"unknown packet type 0x{byte:02x}")
-        kind = PacketKind(number)
-        if explicit and kind not in DELAY_KINDS:
-            raise CorruptStreamError(f"unknown packet type 0x{byte:02x}")
-        return PacketHead(kind, int(kind in VIDEO_KINDS), explicit=explicit)
+        return _HEADS[byte]
+
+
+def is_first_byte(byte: int) -> bool:
+    """Whether packets may begin with `byte`."""
+    return byte in _HEADS
+
+
+def _all_heads() -> Iterator[PacketHead]:
+    for kind in PacketKind:
+        if kind is not PacketKind.CHUNK:
+            yield PacketHead(kind, int(kind in VIDEO_KINDS))
+    for explicit in (False, True):
+        for count, golden in product(range(1, MAX_CHUNK_FRAMES + 1), (False, True)):
+            yield PacketHead(PacketKind.CHUNK, count, golden, explicit)
+    for kind in DELAY_KINDS:
+        yield PacketHead(kind, 1, explicit=True)
+
+
+_HEADS = {head.to_byte(): head for head in _all_heads()}
 
 
 @dataclass(frozen=True)
@@ -161,13 +187,18 @@ def peek_head(source: ByteSource, start: int = 0) -> tuple[PacketHead, int, int]
     return head, body_start, body_start + length + CHECKSUM_BYTES
 
 
+def is_intact(source: ByteSource, start: int, end: int) -> bool:
+    """Whether the checksum of the packet that takes the bytes start..end ahead matches."""
+    stated = int.from_bytes(source.peek(end - CHECKSUM_BYTES, end), "big")
+    return source.checksum(start, end - CHECKSUM_BYTES) == stated
+
+
 def peek_packet(source: ByteSource, start: int = 0) -> RawPacket:
     """The packet that begins `start` bytes ahead; CorruptStreamError when its checksum does not match."""
     head, body_start, end = peek_head(source, start)
-    data = source.peek(start, end)
-    if crc16(data[:-CHECKSUM_BYTES]).to_bytes(CHECKSUM_BYTES, "big") != data[-CHECKSUM_BYTES:]:
+    if not is_intact(source, start, end):
         raise CorruptStreamError("checksum mismatch; fetch the file again, or decode with concealment")
-    return RawPacket(head, data[body_start - start : -CHECKSUM_BYTES], end - start)
+    return RawPacket(head, source.peek(body_start, end - CHECKSUM_BYTES), end - start)
 
 
 class VideoState:
@@ -177,7 +208,7 @@ class VideoState:
         frame: number of the next frame in display order.
         last_pts: time stamp of the frame before it, from which the next one is predicted.
         floor_pts: what the next time stamp must exceed; None at the start and where reading goes on anew.
-        usual: (quality, token_quality) usual in the open group; None while no key frame is in force.
+        usual: quantisers usual in the open group; None while no key frame is in force.
     """
 
     def __init__(self, header: StreamHeader) -> None:
@@ -185,13 +216,24 @@ class VideoState:
         self.frame = 0
         self.last_pts = header.first_pts - header.nominal_ticks
         self.floor_pts: int | None = None
-        self.usual: tuple[int, int] | None = None
+        self.usual: Quantisers | None = None
 
     def nominal_pts(self, count: int) -> tuple[int, ...]:
         """Time stamps the next `count` frames have in a stream of constant rate."""
         if not self.header.variable_rate:
-            return tuple(self.header.pts_at(self.frame + index) for index in range(count))
+            return self.header.pts_from(self.frame, count)
         return tuple(self.last_pts + (index + 1) * self.header.nominal_ticks for index in range(count))
+
+    def spread_pts(self, count: int, until: int | None) -> tuple[int, ...]:
+        """Time stamps for `count` missing frames, in even steps up to one at `until` where that is known and fits."""
+        room = 0 if until is None else until - self.last_pts
+        if room <= count:
+            return self.nominal_pts(count)
+        return tuple(self.last_pts + room * (index + 1) // (count + 1) for index in range(count))
+
+    def holds(self, pts: tuple[int, ...]) -> bool:
+        """Whether a stream may go on with frames at these time stamps."""
+        return not pts or (self.frame + len(pts) <= MAX_FRAMES and abs(pts[-1]) <= MAX_TIME_STAMP)
 
     def advance(self, pts: tuple[int, ...]) -> None:
         """Move on past frames with these time stamps."""
@@ -223,50 +265,61 @@ def encode_video(packet: VideoPacket, state: VideoState) -> bytes:
     _check_packet(packet, state)
     if packet.kind is PacketKind.KEY:
         head = PacketHead(PacketKind.KEY, 1)
-        settings = bytes((packet.quality, packet.golden_quality, packet.token_quality)) + encode_varint(state.frame)
+        settings = bytes((packet.key_qindex, *astuple(packet.quantisers))) + encode_varint(state.frame)
     else:
         golden = packet.golden and packet.kind is PacketKind.CHUNK
-        explicit = _is_explicit(packet, state)
+        names = _own_names(packet.kind, golden)
+        explicit = any(getattr(packet.quantisers, name) != getattr(state.usual, name) for name in names)
         head = PacketHead(packet.kind, packet.frame_count, golden, explicit)
-        settings = _own_qualities(packet) if explicit else b""
+        settings = bytes(getattr(packet.quantisers, name) for name in names) if explicit else b""
     data = frame_packet(head, settings + _encode_times(packet, state) + packet.payload)
     state.advance(packet.pts)
     if packet.kind is PacketKind.KEY:
-        state.usual = (packet.golden_quality, packet.token_quality)
+        state.usual = packet.quantisers
     return data
 
 
-def key_frame_number(raw: RawPacket) -> int:
-    """Number of the key frame in a KEY packet."""
+def read_key_place(raw: RawPacket, header: StreamHeader) -> tuple[int, int | None]:
+    """Number of the key frame in a KEY packet, and its time stamp if the packet has a readable one.
+
+    Raises:
+        CorruptStreamError, LimitError: the number cannot be read or is above the limit.
+    """
     cursor = ByteCursor(raw.body)
-    cursor.take(3)
-    return cursor.varint()
+    cursor.take(_KEY_SETTINGS_BYTES)
+    if (number := cursor.varint()) >= MAX_FRAMES:
+        raise LimitError(f"key frame number {number} is above the limit of {MAX_FRAMES} frames")
+    try:
+        return number, check_time_stamp(header.first_pts + cursor.zigzag()) if header.variable_rate else None
+    except (CorruptStreamError, LimitError):
+        return number, None
 
 
 def decode_video(raw: RawPacket, state: VideoState) -> VideoPacket:
     """Read a video packet and advance `state`; CorruptStreamError when it breaks the format."""
     head, cursor = raw.head, ByteCursor(raw.body)
-    quality = golden_quality = token_quality = 0
+    key_qindex = 0
     if head.kind is PacketKind.KEY:
-        quality, golden_quality, token_quality = cursor.take(3)
+        key_qindex, *usual = cursor.take(_KEY_SETTINGS_BYTES)
+        quantisers = Quantisers(*usual)
         if (number := cursor.varint()) != state.frame:
             raise CorruptStreamError(f"key frame number {number} follows {state.frame} frames")
     elif state.usual is None:
         raise CorruptStreamError("a frame comes before the first key frame")
     else:
-        quality, token_quality = _read_qualities(head, cursor, state.usual)
+        quantisers = _read_quantisers(head, cursor, state.usual)
     pts = _decode_times(head, cursor, state)
     state.advance(pts)
     if head.kind is PacketKind.KEY:
-        state.usual = (golden_quality, token_quality)
-    return VideoPacket(
-        head.kind, head.frame_count, quality, token_quality, pts, cursor.rest(), head.golden, golden_quality
-    )
+        state.usual = quantisers
+    return VideoPacket(head.kind, head.frame_count, pts, cursor.rest(), quantisers, head.golden, key_qindex)
 
 
 def encode_audio(packets: Sequence[AudioPacket]) -> bytes:
     """Write one AUDIO packet with 1..1024 audio packets; UsageError or LimitError for values out of range."""
     for packet in packets:
+        if not packet.data:
+            raise UsageError("an audio packet is empty; leave it out")
         if not 0 <= packet.duration <= MAX_AUDIO_DURATION:
             raise UsageError(f"audio packet duration {packet.duration} is outside 0..{MAX_AUDIO_DURATION} ticks")
         check_time_stamp(packet.pts)
@@ -290,8 +343,12 @@ def decode_audio(body: bytes) -> AudioBatch:
     count = cursor.varint()
     if not 1 <= count <= MAX_AUDIO_BATCH:
         raise LimitError(f"audio packet holds {count} packets; allowed is 1..{MAX_AUDIO_BATCH}")
+    if count > cursor.remaining:
+        raise CorruptStreamError(f"audio packet names {count} packets but holds {cursor.remaining} bytes")
     times = _read_audio_times(cursor, count, regular=not flags & _IRREGULAR)
     sizes = [cursor.varint()] * count if flags & _EQUAL_SIZES else [cursor.varint() for _ in range(count)]
+    if 0 in sizes:
+        raise CorruptStreamError("an audio packet is empty")
     if sum(sizes) != cursor.remaining:
         raise CorruptStreamError(f"audio packet names {sum(sizes)} bytes of data but holds {cursor.remaining}")
     return AudioBatch(
@@ -305,9 +362,9 @@ def _check_packet(packet: VideoPacket, state: VideoState) -> None:
         raise UsageError(f"a {packet.kind.name} packet cannot hold {packet.frame_count} video frames (1..{limit})")
     if len(packet.pts) != packet.frame_count:
         raise UsageError(f"packet has {len(packet.pts)} time stamps for {packet.frame_count} frames")
-    for name in ("quality", "token_quality", "golden_quality"):
-        if not 0 <= getattr(packet, name) <= 255:
-            raise UsageError(f"packet field {name} is {getattr(packet, name)}; allowed is 0..255")
+    for name, value in (asdict(packet.quantisers) | {"key_qindex": packet.key_qindex}).items():
+        if not 0 <= value <= 255:
+            raise UsageError(f"packet field {name} is {value}; allowed is 0..255")
     if packet.kind is not PacketKind.KEY and state.usual is None:
         raise UsageError("the first video packet must be a KEY packet")
     _check_times(packet.pts, state)
@@ -325,33 +382,21 @@ def _check_times(pts: tuple[int, ...], state: VideoState) -> None:
         raise UsageError(f"time stamps from frame {state.frame} on do not increase")
 
 
-def _is_explicit(packet: VideoPacket, state: VideoState) -> bool:
-    """Whether a packet that is not a KEY has to carry its qualities; a chunk without golden frame always does."""
-    quality, token_quality = state.usual or (None, None)
-    if packet.kind is PacketKind.DELAY_GOLDEN:
-        return packet.quality != quality
-    if packet.kind is PacketKind.DELAY_TOKEN:
-        return packet.token_quality != token_quality
-    return not packet.golden or (packet.quality, packet.token_quality) != (quality, token_quality)
+def _own_names(kind: PacketKind, golden: bool) -> tuple[str, ...]:
+    """Which quantisers a packet that is not a KEY has frames for, in the order of its explicit form."""
+    if kind is PacketKind.DELAY_GOLDEN:
+        return ("golden",)
+    return ("golden", "deeper", "token") if golden else ("token",)
 
 
-def _own_qualities(packet: VideoPacket) -> bytes:
-    if packet.kind is PacketKind.DELAY_GOLDEN:
-        return bytes((packet.quality,))
-    if packet.kind is PacketKind.CHUNK and packet.golden:
-        return bytes((packet.quality, packet.token_quality))
-    return bytes((packet.token_quality,))
-
-
-def _read_qualities(head: PacketHead, cursor: ByteCursor, usual: tuple[int, int]) -> tuple[int, int]:
-    """(quality, token_quality) of a packet that is not a KEY; 0 where the packet has no frame of that sort."""
-    has_golden = head.golden or head.kind is PacketKind.DELAY_GOLDEN
-    has_tokens = head.kind is not PacketKind.DELAY_GOLDEN
-    quality, token_quality = usual
-    if head.explicit:
-        quality = cursor.u8() if has_golden else 0
-        token_quality = cursor.u8() if has_tokens else 0
-    return quality if has_golden else 0, token_quality if has_tokens else 0
+def _read_quantisers(head: PacketHead, cursor: ByteCursor, usual: Quantisers) -> Quantisers:
+    """Quantisers in force in a packet that is not a KEY."""
+    if not head.explicit:
+        return usual
+    own = replace(usual, **{name: cursor.u8() for name in _own_names(head.kind, head.golden)})
+    if own == usual:
+        raise CorruptStreamError("a packet spells out the usual quantisers")
+    return own
 
 
 def _encode_times(packet: VideoPacket, state: VideoState) -> bytes:

@@ -11,6 +11,7 @@ from imfcodec.cli.options import (
     as_target,
     dtype_option,
     json_option,
+    limit_options,
     model_options,
     overwrite_option,
     parse_rate,
@@ -21,19 +22,20 @@ from imfcodec.cli.options import (
     require_file,
     source_options,
 )
-from imfcodec.cli.printing import print_fields, print_table, write_text
+from imfcodec.cli.printing import print_fields, print_table, say, write_text
 from imfcodec.errors import CorruptStreamError
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
 
 if TYPE_CHECKING:
     from imfcodec.api import DecodeStats, EncodeStats
+    from imfcodec.limits import Limits
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target")
 @click.option(
-    "-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
+    "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
 )
 @click.option(
     "--structure",
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="offline looks ahead; low-delay sends each frame on its own.",
 )
-@click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by movement]")
+@click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]")
 @click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
 @click.option(
     "--audio",
@@ -52,15 +54,17 @@ if TYPE_CHECKING:
     help="What to do with sound, e.g. opus:12k.",
 )
 @model_options
+@dtype_option
 @raw_options
 @source_options
+@limit_options
 @overwrite_option
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
 def encode(
     source: str,
     target: str,
-    quality: int,
+    quality: float,
     structure: str,
     golden_interval: int | None,
     key_interval: int | None,
@@ -68,6 +72,7 @@ def encode(
     model: str | None,
     device: str,
     threads: int | None,
+    dtype: str,
     size: str | None,
     rate: str | None,
     video_track: int | None,
@@ -75,6 +80,7 @@ def encode(
     strict: bool,
     allow_gaps: bool,
     deinterlace: bool | None,
+    limits: "Limits",
     overwrite: bool,
     stats: str | None,
     progress: str,
@@ -83,6 +89,7 @@ def encode(
 
     What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
     """
+    check_distinct([as_source(source), model], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
@@ -103,15 +110,17 @@ def encode(
             model=model,
             device=device,
             threads=threads,
+            dtype=dtype,
             raw=raw,
             source_options=reading,
+            limits=limits,
             overwrite=overwrite,
             progress=report,
             say=report.say,
         )
-    click.echo(_encode_line(result), err=True)
+    say(_encode_line(result))
     if stats:
-        write_text(stats, json.dumps(result.to_dict(), indent=1))
+        write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
     return EXIT_CONCEALED if result.cut_off else 0
 
 
@@ -122,6 +131,7 @@ def encode(
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
+@limit_options
 @overwrite_option
 @progress_option
 def decode(
@@ -133,6 +143,7 @@ def decode(
     dtype: str,
     conceal: bool,
     audio: str,
+    limits: "Limits",
     overwrite: bool,
     progress: str,
 ) -> int:
@@ -152,11 +163,12 @@ def decode(
             dtype=dtype,
             conceal=conceal,
             audio=audio,
+            limits=limits,
             overwrite=overwrite,
             progress=report,
             say=report.say,
         )
-    click.echo(_decode_line(result), err=True)
+    say(_decode_line(result))
     return EXIT_CONCEALED if result.has_losses else 0
 
 
@@ -164,7 +176,8 @@ def decode(
 @click.argument("stream", metavar="STREAM|SOURCE")
 @json_option
 @click.option("--packets", is_flag=True, help="List every packet of an .imf stream.")
-def info(stream: str, as_json: bool, packets: bool) -> None:
+@limit_options
+def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
     """Show what an .imf stream holds, without a model, or the tracks of any media file."""
     from imfcodec.api import probe
     from imfcodec.reports import describe_packets, describe_source, describe_stream, is_stream
@@ -174,7 +187,7 @@ def info(stream: str, as_json: bool, packets: bool) -> None:
         return
     if packets:
         require_file(stream)
-    report = describe_stream(probe(as_source(stream)))
+    report = describe_stream(probe(as_source(stream), limits=limits))
     rows = describe_packets(stream) if packets else []
     if as_json:
         click.echo(json.dumps({**report, "packet_list": rows} if packets else report, indent=1))
@@ -188,18 +201,36 @@ def info(stream: str, as_json: bool, packets: bool) -> None:
 @click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
 @model_options
 @json_option
-def verify(stream: str, decode_fully: bool, model: str | None, device: str, threads: int | None, as_json: bool) -> None:
+@limit_options
+def verify(
+    stream: str,
+    decode_fully: bool,
+    model: str | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    limits: "Limits",
+) -> None:
     """Check structure and checksums of an .imf stream; exit code 3 if it is damaged."""
     from imfcodec.api import decode_frames, probe
 
     if decode_fully:
         require_file(stream)
-    total = probe(as_source(stream)).total_frames
-    if decode_fully:
-        decoded = sum(1 for _ in decode_frames(stream, model=model, device=device, threads=threads))
-        if decoded != total:
-            raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
-    click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+    try:
+        total = probe(as_source(stream), limits=limits).total_frames
+        if decode_fully:
+            frames = decode_frames(stream, model=model, device=device, threads=threads, limits=limits)
+            decoded = sum(1 for _ in frames)
+            if decoded != total:
+                raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")
+    except CorruptStreamError as error:
+        if as_json:
+            click.echo(json.dumps({"stream": stream, "intact": False, "error": str(error)}))
+        raise
+    if as_json:
+        click.echo(json.dumps({"stream": stream, "intact": True, "frames": total, "decoded": decode_fully}))
+    else:
+        click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
 def _show_source(report: dict[str, Any], as_json: bool) -> None:

@@ -3,7 +3,6 @@
 A command parses options, calls the API and prints; it imports heavy modules when it runs.
 """
 
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,16 +11,18 @@ import click
 
 from imfcodec import __version__
 from imfcodec.cli.coding import decode, encode, info, verify
-from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 from imfcodec.cli.installation import demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train
-from imfcodec.errors import ImfError, UsageError
+from imfcodec.cli.printing import say
+from imfcodec.cli.process import drop_unwritten, prepare_process
+from imfcodec.errors import ImfError, LimitError, UsageError
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
 3 corrupt or unreadable input, 4 a limit exceeded, 5 model missing or different,
 6 decoded with concealed losses, or encoded from a source that is cut off,
-130 interrupted."""
+129 hung up, 130 interrupted, 143 terminated."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -44,10 +45,10 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(args=list(arguments), prog_name="imfcodec", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        click.echo(_usage_message(error), err=True)
+        say(_usage_message(error))
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("imfcodec: interrupted", err=True)
+        say("imfcodec: interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
@@ -57,12 +58,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the `imfcodec` command: never returns."""
-    # A terminated run cleans up as an interrupted one does: no half-written file stays behind.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_TERMINATED))
+    prepare_process()
     # What libraries tell their developers is no message for a user; python -W shows it.
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    sys.exit(drop_unwritten() or code)
 
 
 def _usage_message(error: click.ClickException) -> str:
@@ -74,10 +75,16 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _explain(error: Exception) -> int:
-    """Print an error in one line and return its exit code."""
-    if isinstance(error, ImfError | OSError):
+    """Print an error in one line and return its exit code; nobody listens where a pipe was closed."""
+    if isinstance(error.__cause__, BrokenPipeError):
+        return EXIT_FAILURE
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own
+        error = LimitError("the system gives no more memory; take smaller frames, or raise --max-memory")
+    if isinstance(error, ImfError):
         message = str(error)
+    elif isinstance(error, OSError):
+        message = f"{error.filename or 'standard output'}: {error.strerror or error}"
     else:
         message = f"internal error, {type(error).__name__}: {error} (imfcodec --debug ... shows where)"
-    click.echo(f"imfcodec: {' '.join(message.split())}", err=True)
+    say(f"imfcodec: {' '.join(message.split())}")
     return error.exit_code if isinstance(error, ImfError) else EXIT_FAILURE

@@ -3,4 +3,4 @@
 EXIT_FAILURE = 1
 EXIT_CONCEALED = 6
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+EXIT_SIGNAL = 128  # and the number of the signal: 129 hung up, 143 terminated

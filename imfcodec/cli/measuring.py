@@ -2,15 +2,27 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imfcodec import __version__
 from imfcodec.cli.exits import EXIT_FAILURE
-from imfcodec.cli.options import as_source, overwrite_option, parse_rate, raw_options, raw_spec, require_extra
-from imfcodec.cli.printing import print_table, write_text
+from imfcodec.cli.options import (
+    as_source,
+    limit_options,
+    overwrite_option,
+    parse_rate,
+    raw_options,
+    raw_spec,
+    require_extra,
+)
+from imfcodec.cli.printing import print_table, say, write_text
 from imfcodec.errors import UsageError
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target
+
+if TYPE_CHECKING:
+    from imfcodec.limits import Limits
 
 
 @click.command()
@@ -22,6 +34,7 @@ from imfcodec.files import check_target
 @click.option("--per-frame", is_flag=True, help="Print figures of every frame too.")
 @click.option("--all-metrics", is_flag=True, help="Also measure XPSNR and the warping error (flicker).")
 @click.option("--lpips", "alexnet", metavar="FILE", help="Also measure LPIPS; FILE is torchvision's AlexNet.")
+@limit_options
 @overwrite_option
 def compare(
     reference: str,
@@ -33,12 +46,14 @@ def compare(
     per_frame: bool,
     all_metrics: bool,
     alexnet: str | None,
+    limits: "Limits",
     overwrite: bool,
 ) -> None:
     """Measure how close DISTORTED is to REFERENCE: PSNR, SSIM, MS-SSIM.
 
     The last line shows how bad the worst frames are: the 5th percentile; of LPIPS and warping error the 95th.
     """
+    check_distinct([as_source(reference), as_source(distorted), alexnet], [csv_path, json_path])
     for path in filter(None, (csv_path, json_path)):
         check_target(path, overwrite=overwrite)
     from imfcodec.evaluation.metrics import compare_files
@@ -53,12 +68,13 @@ def compare(
         options=SourceOptions(rate=None if raw else parse_rate(rate)),
         all_metrics=all_metrics,
         lpips=Lpips(Path(alexnet)) if alexnet else None,
-        say=lambda line: click.echo(f"imfcodec: {line}", err=True),
+        limits=limits,
+        say=lambda line: say(f"imfcodec: {line}"),
     )
     if csv_path:
-        write_text(csv_path, report.to_csv())
+        write_text(csv_path, report.to_csv(), overwrite=overwrite)
     if json_path:
-        write_text(json_path, report.to_json())
+        write_text(json_path, report.to_json(), overwrite=overwrite)
     lines = [(str(index), frame) for index, frame in enumerate(report.frames)] if per_frame else []
     lines += [("mean", report.mean), ("5th percentile", report.percentile_5)]
     names = report.mean.measured()
@@ -110,7 +126,7 @@ def bench(
         title=title or f"imfcodec {__version__}",
         alexnet=Path(alexnet) if alexnet else None,
     )
-    succeeded = run_bench([Path(item) for item in inputs], Path(out), options, lambda line: click.echo(line, err=True))
+    succeeded = run_bench([Path(item) for item in inputs], Path(out), options, say)
     return 0 if succeeded else EXIT_FAILURE
 
 
@@ -165,7 +181,7 @@ def train(
         threads=threads,
         stop_after=stop_after,
         validate=make_validator([Path(item) for item in val]) if val else None,
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     click.echo(model)
 

@@ -1,6 +1,8 @@
 """Options that several commands share, and what their values mean."""
 
+import functools
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from imfcodec.cli.process import limit_memory
 from imfcodec.errors import UsageError
-from imfcodec.progress import ProgressReporter
+from imfcodec.progress import ProgressReporter, terminal_width
 
 if TYPE_CHECKING:
     from imfcodec.video.reader import RawSpec
@@ -67,24 +70,66 @@ model_options = options(
 )
 dtype_option = click.option(
     "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
     show_default=True,
-    help="Arithmetic of the networks.",
+    help="Arithmetic of the networks; auto is bfloat16 where the device has it.",
 )
 
 
+def limit_options(command: Command) -> Command:
+    """Options that reach the command as one argument `limits`; memory, if given, limits the whole process too."""
+
+    @functools.wraps(command)
+    def with_limits(
+        *arguments: Any, max_pixels: int | None, max_frames: int | None, max_memory: int | None, **others: Any
+    ) -> Any:
+        from imfcodec.limits import BASE_BYTES, Limits
+
+        given = {"max_pixels": max_pixels, "max_frames": max_frames, "max_memory": max_memory}
+        if max_memory is not None:
+            limit_memory(max(max_memory, BASE_BYTES))  # torch does not load in less
+        limits = Limits(**{name: value for name, value in given.items() if value is not None})
+        return command(*arguments, limits=limits, **others)
+
+    return options(
+        click.option("--max-pixels", type=click.IntRange(1), help="Pixels a frame may have. [default: 4096x2304]"),
+        click.option("--max-frames", type=click.IntRange(1), help="Frames a video may have. [default: 16777216]"),
+        click.option("--max-memory", type=ByteSize(), help="Memory coding may take, e.g. 2G. [default: 8G, estimated]"),
+    )(with_limits)
+
+
+class ByteSize(click.ParamType):
+    """A number of bytes such as 500M or 2G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,15})([KMGT]?)(i?B)?", str(value), re.IGNORECASE)
+        if not match or int(match[1]) < 1:
+            self.fail(f"{value} is not a size such as 500M or 2G.", param, context)
+        return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
 def as_source(name: str) -> str | BinaryIO:
-    return sys.stdin.buffer if name == "-" else name
+    if name != "-":
+        return name
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; name a file")
+    return sys.stdin.buffer
 
 
 def as_target(name: str) -> str | BinaryIO:
-    return sys.stdout.buffer if name == "-" else name
+    if name not in ("-", "/dev/stdout"):
+        return name
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; name a file")
+    return sys.stdout.buffer
 
 
 def require_file(name: str) -> None:
-    if name == "-":
-        raise UsageError("this reads the stream twice; give a file, not -")
+    if name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+        raise UsageError(f"this reads the stream twice; give a file, not {name}")
 
 
 def require_extra(module: str, extra: str) -> None:
@@ -121,8 +166,11 @@ def parse_rate(rate: str | None) -> Fraction | None:
 
 @contextmanager
 def reporter(style: str, verb: str) -> Iterator[ProgressReporter]:
+    terminal = os.environ.get("TERM", "")
     if style == "auto":
-        style = "bar" if sys.stderr.isatty() else "lines"
+        style = "bar" if terminal and terminal_width(sys.stderr) else "lines"
+    if style == "bar" and terminal == "dumb":
+        style = "lines"
     reporter = ProgressReporter(style, verb, sys.stderr)
     try:
         yield reporter

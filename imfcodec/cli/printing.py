@@ -1,15 +1,24 @@
 """Reports as lines and tables on standard output, and as files."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from imfcodec.files import write_beside
+from imfcodec.progress import fit_lines
 
 
-def write_text(path: str, text: str) -> None:
-    with write_beside(path) as file:
+def say(text: str) -> None:
+    """Tell the user something on standard error, in lines that fit where that is a terminal; nobody has to listen."""
+    with suppress(OSError):
+        click.echo(fit_lines(text, sys.stderr), err=True)
+
+
+def write_text(path: str, text: str, *, overwrite: bool) -> None:
+    with write_beside(path, overwrite=overwrite) as file:
         file.write(text.rstrip("\n").encode() + b"\n")
 
 

@@ -1,17 +1,19 @@
 """Packets to frames. Sees the file's bytes and nothing else."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
-from imfcodec.codec.groups import Golden, Group
+from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
-from imfcodec.models.latent_token_encoder import Token
+from imfcodec.models.executor import Executor, Known, Observer
+from imfcodec.models.structure import Chunk, Step, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
 
@@ -19,12 +21,18 @@ from imfcodec.zoo import LoadedModel
 class Decoder:
     """Decodes one video.
 
+    Args:
+        observe: is told the bits of every step, see `models.executor.Observer`.
+
     Attributes:
         concealed_frames: frames made up for lost ones, so far.
     """
 
-    def __init__(self, model: LoadedModel, header: StreamHeader) -> None:
+    def __init__(
+        self, model: LoadedModel, header: StreamHeader, observe: Observer | None = None, *, conceal: bool = False
+    ) -> None:
         self.model = model
+        self._observe, self._conceals = observe, conceal
         self.concealed_frames = 0
         self._width, self._height = header.format.width, header.format.height
         width, height = padded_size(self._width, self._height)
@@ -36,8 +44,8 @@ class Decoder:
     def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         """Yield frames in display order.
 
-        A lost packet costs its own frames and all that build on it: the last good frame is repeated until the next
-        key frame.
+        A lost packet costs its own frames: the last good frame is repeated. What builds on them is predicted from the
+        last good reference and counts as concealed until the next key frame.
 
         Raises:
             CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
@@ -51,14 +59,30 @@ class Decoder:
     def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         for packet in packets:
             if isinstance(packet, LostPacket):
-                self._group = None
-                yield from self._conceal(packet.pts)
+                yield from self._lose(packet.pts, golden=packet.kind is not PacketKind.DELAY_TOKEN)
             elif packet.kind is not PacketKind.KEY and self._group is None:
                 if self._last is None and not self.concealed_frames:
                     raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
                 yield from self._conceal(packet.pts)
             else:
-                yield from self._decode_packet(packet)
+                yield from self._try_packet(packet)
+
+    def _try_packet(self, packet: VideoPacket) -> Iterator[Frame]:
+        """Decode a packet; where that fails, conceal it if that is asked for."""
+        done = 0
+        try:
+            for frame in self._decode_packet(packet):
+                done += 1
+                yield frame
+        except CorruptStreamError:
+            if not self._conceals:
+                raise
+            yield from self._lose(packet.pts[done:], golden=packet.kind is not PacketKind.DELAY_TOKEN)
+
+    def _lose(self, pts: Sequence[int], *, golden: bool) -> Iterator[Frame]:
+        if pts and self._group is not None:
+            self._group.lose(len(pts), golden=golden)
+        yield from self._conceal(pts)
 
     def _conceal(self, pts: Sequence[int]) -> Iterator[Frame]:
         if self._last is None:
@@ -68,55 +92,66 @@ class Decoder:
             yield Frame(self._last.y, self._last.u, self._last.v, time)
 
     def _decode_packet(self, packet: VideoPacket) -> Iterator[Frame]:
-        position = 0
-        pictures = self._pictures(packet, SymbolReader(self.model.tables, packet.payload))
-        while True:
+        pictures = self._pictures(packet)
+        for time in packet.pts:
             with torch.inference_mode(), self.model.autocast():
-                picture = next(pictures, None)
-                if picture is None:
-                    return
-                pts = packet.pts[position : position + picture.luma.shape[0]]
-                frames = to_frames(picture, self._width, self._height, pts)
-            position += len(frames)
-            self._last = frames[-1]
-            yield from frames
+                frame = to_frames(next(pictures), self._width, self._height, [time])[0]
+            self._last = frame
+            assert self._group is not None, "a packet that was decoded belongs to a group"
+            self.concealed_frames += not self._group.intact
+            yield frame
 
-    def _pictures(self, packet: VideoPacket, reader: SymbolReader) -> Iterator[Picture]:
+    def _pictures(self, packet: VideoPacket) -> Iterator[Picture]:
+        reader = SymbolReader(self.model.tables, packet.payload, count=self._observe is not None)
+        executor = Executor(self.model.network, reader, self._observe)
         if packet.kind is PacketKind.KEY:
-            self._group = Group.open(self.model.network, reader, packet.quality, None, self._like)
-            yield self._group.anchor.picture
-            return
+            known = executor.key(torch.tensor([packet.key_qindex], device=self.model.device), self._like, None)
+            reader.range.check()
+            self._group = Group.open(known)
+            yield _picture(known)
+        else:
+            yield from self._chunk(packet, reader, executor)
+
+    def _chunk(self, packet: VideoPacket, reader: SymbolReader, executor: Executor) -> Iterator[Picture]:
         group = self._group
         assert group is not None, "checked by decode"
-        if packet.kind is PacketKind.DELAY_GOLDEN:
-            group.advance(group.golden(reader, packet.quality, group.distance + 1, None))
-            yield group.anchor.picture
-            return
-        refined = reader.range.decode_flag()
-        golden = None
-        if packet.golden:
-            golden = group.golden(reader, packet.quality, packet.frame_count, None)
-            tokens = group.tokens_between(reader, packet.token_quality, golden, packet.frame_count, None)
-        else:
-            tokens = [group.token_after(reader, packet.token_quality, None) for _ in range(packet.frame_count)]
-        yield from self._token_frames(group, packet, reader, tokens, golden, refined)
-        if golden is not None:
-            yield golden.reference.picture
-            group.advance(golden)
+        chunk = read_chunk(packet, group.before, reader)
+        if not chunk.golden and group.before not in group.known:
+            raise CorruptStreamError("a token frame builds on one that was lost; decode with concealment")
+        qindices, known, levels = to_qindices(packet.quantisers, self.model.device), group.known, plan(chunk)
+        for level in levels:
+            executor.run(level, known, qindices, None)
+        if packet.kind is not PacketKind.DELAY_TOKEN:
+            reader.range.check()
+        group.pass_over(executor, chunk)
+        steps = {step.position: step for level in levels for step in level}
+        for run in _runs([steps[position] for position in sorted(steps)]):
+            if run[0].latent:
+                yield from (_picture(known[step.position]) for step in run)
+            else:
+                yield from executor.render(run, known, qindices)
 
-    @staticmethod
-    def _token_frames(
-        group: Group,
-        packet: VideoPacket,
-        reader: SymbolReader,
-        tokens: list[Token],
-        golden: Golden | None,
-        refined: bool,
-    ) -> Iterator[Picture]:
-        quality = packet.token_quality
-        if refined:
-            places = group.places(len(tokens), golden)
-            for token, place in zip(tokens, places, strict=True):
-                yield group.refined(reader, quality, token, golden, place, None)
-        else:
-            yield from group.render(tokens, golden, quality)
+
+def read_chunk(packet: VideoPacket, before: int, reader: SymbolReader) -> Chunk:
+    """What a packet other than KEY says of its frames; reads the flags at the start of the payload."""
+    golden = packet.golden or packet.kind is PacketKind.DELAY_GOLDEN
+    chunk = Chunk(packet.frame_count, golden, before=before)
+    while golden and (intervals := undecided(chunk)):
+        chunk = replace(chunk, splits=(*chunk.splits, *(reader.range.decode_flag() for _ in intervals)))
+    return chunk
+
+
+def _runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Steps in display order, by those that can be rendered together: of one role and with the same references."""
+    run: list[Step] = []
+    for step in steps:
+        if run and (step.role, step.references) != (run[0].role, run[0].references):
+            yield run
+            run = []
+        run.append(step)
+    yield run
+
+
+def _picture(known: Known) -> Picture:
+    assert known.reference is not None, "key and golden frames have a picture"
+    return known.reference.picture

@@ -1,17 +1,16 @@
 """Range coding of integers with tables: integers to bytes and back (SPEC.md, "Video payload")."""
 
-import math
-
 import constriction
 import numpy as np
 import numpy.typing as npt
 
-from imfcodec.entropy.tables import Tables
+from imfcodec.entropy.tables import PRECISION, Tables
 from imfcodec.errors import CorruptStreamError, SymbolRangeError
 
 Integers = npt.NDArray[np.int32]
 
 MAX_SYMBOL = (1 << 20) - 1  # largest magnitude a symbol may have
+CHECK = 0xA5  # ends a payload; not what reading past its end gives, which is low values
 _ESCAPE_BYTES = 3  # an escaped value is sent as this many uniform bytes
 
 _BYTE = constriction.stream.model.Uniform(256)
@@ -25,6 +24,16 @@ class CodingTables:
         self.offsets = tables.offsets
         self.escapes = tables.lengths - 2  # index of each row's escape symbol
         self.models = tables.models()
+        widths = np.diff(np.maximum.accumulate(tables.cdf, axis=1), axis=1)
+        self._lengths = PRECISION - np.log2(np.maximum(widths, 1))  # bits of each row's symbols; padding is not used
+
+    def information(self, symbols: Integers, rows: Integers) -> float:
+        """Bits that symbols [n] with tables rows [n] take, but for the coder's rounding."""
+        indices = symbols - self.offsets[rows]
+        escapes = self.escapes[rows]
+        outside = (indices < 0) | (indices >= escapes)
+        bits = self._lengths[rows, np.where(outside, escapes, indices)].sum()
+        return float(bits + 8 * _ESCAPE_BYTES * np.count_nonzero(outside))
 
 
 def _by_table(rows: Integers) -> list[tuple[int, npt.NDArray[np.intp]]]:
@@ -61,11 +70,9 @@ class RangeEncoder:
         """Write one bit."""
         self._encoder.encode(np.array([flag], dtype=np.int32), _BIT)
 
-    @property
-    def bits(self) -> float:
-        """Information written so far, bits; `finish` rounds it up."""
-        words, (_, interval) = self._encoder.pos()
-        return float(32 * words + 64 - math.log2(interval))
+    def encode_check(self) -> None:
+        """Write the symbol that ends a payload and tells a reader that it read what was written."""
+        self._encoder.encode(np.array([CHECK], dtype=np.int32), _BYTE)
 
     def finish(self) -> bytes:
         """The shortest payload that reads as what was written; bytes left off at its end read as zeros."""
@@ -106,6 +113,15 @@ class RangeDecoder:
     def decode_flag(self) -> bool:
         """Read one bit."""
         return bool(self._take(_BIT, 1)[0])
+
+    def check(self) -> None:
+        """Read the symbol that ends a payload.
+
+        Raises:
+            CorruptStreamError: it is another one.
+        """
+        if self._take(_BYTE, 1)[0] != CHECK:
+            raise CorruptStreamError("payload is damaged: it does not end where its frames do; copy the file again")
 
     def _take(self, model: "constriction.stream.model.Model", count: int) -> Integers:
         try:

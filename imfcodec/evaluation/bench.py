@@ -13,7 +13,7 @@ from imfcodec.evaluation.results import BenchResult, write_csv, write_json
 from imfcodec.evaluation.summary import summarise
 from imfcodec.evaluation.sweep import CLIP_SUFFIXES, SweepTask, find_clips, plan_sweep, run_sweep
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
-from imfcodec.files import write_beside
+from imfcodec.files import list_folder, make_folder, write_beside
 
 SHOWN_CLIPS = 3
 FRAMES = 250
@@ -85,7 +85,7 @@ def run_bench(inputs: Sequence[Path], out: Path, options: BenchOptions, report: 
         ImfError: there is no clip, an option does not fit, or nothing could be coded.
     """
     codecs = options.find_codecs()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     groups = group_clips(inputs or [_draw_clip(out, options)])
     if options.quick:
         groups = {name: clips[:1] for name, clips in list(groups.items())[:1]}
@@ -115,12 +115,12 @@ def group_clips(inputs: Sequence[Path]) -> dict[str, list[Path]]:
 def _clip_folders(folder: Path) -> list[Path]:
     if _holds_clips(folder):
         return [folder]
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and _holds_clips(path))
+    inner = [path for path in list_folder(folder) if path.is_dir() and _holds_clips(path)]
     return inner or [folder]  # which find_clips will complain about
 
 
 def _holds_clips(folder: Path) -> bool:
-    return any(path.suffix.lower() in CLIP_SUFFIXES for path in folder.iterdir())
+    return any(path.suffix.lower() in CLIP_SUFFIXES for path in list_folder(folder))
 
 
 def _draw_clip(out: Path, options: BenchOptions) -> Path:
@@ -135,7 +135,7 @@ def _bench_group(
     name: str, clips: Sequence[Path], codecs: Sequence[Codec], out: Path, options: BenchOptions, report: Report
 ) -> bool:
     folder = out / name
-    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "frames")
     tasks = plan_sweep(clips, codecs, options.frame_limit, all_metrics=True, alexnet=options.alexnet)
     table = folder / "results.tsv"
     succeeded = run_sweep(tasks, table, workers=options.workers, frame_folder=folder / "frames", report=report)
@@ -156,7 +156,7 @@ def _bench_group(
 
 
 def _show_clips(tasks: Sequence[SweepTask], points: Sequence[RatePoint], folder: Path) -> list[Shown]:
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     by_key = {task.key: task for task in tasks}
     known = [point for point in points if point.key in by_key]
     names = list(dict.fromkeys(task.clip.name for task in tasks))[:SHOWN_CLIPS]

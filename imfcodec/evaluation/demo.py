@@ -11,12 +11,12 @@ import numpy as np
 from imfcodec import api
 from imfcodec.evaluation.metrics import compare_files
 from imfcodec.evaluation.synthetic import SAMPLE_RATE, talking_face, talking_face_format, voice
-from imfcodec.files import check_target
+from imfcodec.files import check_distinct, check_target, make_folder
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, VideoFormat
 from imfcodec.progress import Progress
 from imfcodec.video.audio import transcode_opus
 from imfcodec.video.reader import open_clip
-from imfcodec.video.writer import open_writer
+from imfcodec.video.writer import open_writer, write_picture
 
 SECONDS = 4
 AUDIO_BITRATE = 12000
@@ -45,8 +45,9 @@ def run_demo(
     Raises:
         UsageError: a file exists and `overwrite` is False.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = {name: folder / file for name, file in FILES.items()}
+    check_distinct([], paths.values())
     for path in paths.values():
         check_target(path, overwrite=overwrite)
     video = talking_face_format()
@@ -93,10 +94,7 @@ def write_side_by_side(original: Path, decoded: Path, picture: Path, index: int)
         video = left.format
     y, u, v = (np.hstack([getattr(frame, plane) for frame in pair]) for plane in "yuv")
     wide = VideoFormat(2 * video.width, video.height, video.frame_rate, video.time_base, colour=video.colour)
-    # The writer makes numbered series only.
-    with open_writer(picture.with_name(f"{picture.stem}_%d.png"), wide, overwrite=True) as writer:
-        writer.write(Frame(y, u, v, pts=0))
-    picture.with_name(f"{picture.stem}_1.png").replace(picture)
+    write_picture(picture, Frame(y, u, v, pts=0), wide)
 
 
 def _pcm_packets(samples: np.ndarray) -> Iterator[AudioPacket]:

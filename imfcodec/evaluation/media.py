@@ -82,7 +82,7 @@ def show_clip(
         captions[name] = f"{point.setting}: {point.kbps:.2f} kbps, {point.psnr_y:.2f} dB"
         figures[name] = _figures(compare_frame_streams(original, run.frames, stored))
         if name == CODEC:
-            spending = spending_over_time(run.packets[0], original, task.level)
+            spending = spending_over_time(run.packets[0])
     media = ClipMedia(first.clip.name, videos, captions, float(video.frame_rate), len(original), spending)
     return Shown(media, figures)
 

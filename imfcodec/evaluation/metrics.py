@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,10 @@ from imfcodec.evaluation.flicker import MotionStore, WarpingMeter
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
-from imfcodec.video.reader import RawSpec, SourceOptions, is_headerless, open_clip
+from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.notes import Notes, Say
+from imfcodec.video.pipes import read_once, until_end
+from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, is_headerless, open_clip
 from imfcodec.video.scaling import crop, limit_range
 from imfcodec.video.writer import UNSPECIFIED, described_matrix, rgb_pixels
 
@@ -162,6 +166,10 @@ def compare_frame_streams(
     )
 
 
+def _say_nothing(line: str) -> None:
+    """Take a line nobody wants."""
+
+
 def compare_files(
     reference: str | Path | BinaryIO,
     distorted: str | Path | BinaryIO,
@@ -170,7 +178,8 @@ def compare_files(
     options: SourceOptions | None = None,
     all_metrics: bool = False,
     lpips: Lpips | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    limits: Limits = DEFAULT_LIMITS,
+    say: Say = _say_nothing,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
 
@@ -181,6 +190,7 @@ def compare_files(
         reference, distorted: anything `open_clip` reads.
         raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
         options: how both are to be read.
+        limits: what either may ask for at most.
         all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
         say: called with one line for what was converted, differs or is damaged.
     Raises:
@@ -189,34 +199,40 @@ def compare_files(
         InputError: a file cannot be read.
     """
     with (
-        open_clip(
-            reference, raw=raw if is_headerless(reference) else None, audio=False, options=options
-        ) as reference_clip,
-        open_clip(
-            distorted, raw=raw if is_headerless(distorted) else None, audio=False, options=options
-        ) as distorted_clip,
+        _opened(reference, raw, options, limits) as (reference_clip, frames),
+        _opened(distorted, raw, options, limits) as (distorted_clip, others),
     ):
-        for clip_name, clip in ((reference, reference_clip), (distorted, distorted_clip)):
-            for note in clip.notes:
-                say(f"{clip_name}: {note}")
+        clips = ((Notes(reference, say), reference_clip), (Notes(distorted, say), distorted_clip))
+        _tell(clips)
         video, other = reference_clip.format, distorted_clip.format
-        frames, others = reference_clip.frames(), _alike(distorted_clip.frames(), other, video, say)
+        others = _alike(others, other, video, say)
         if video.colour.full_range != other.colour.full_range:
             say("one video has full range, the other limited: both are compared in limited range")
             frames, others = _to_limited(frames, video), _to_limited(others, other)
             video = replace(video, colour=replace(video.colour, full_range=False))
-        return compare_frame_streams(
-            frames,
-            others,
-            video,
-            all_metrics=all_metrics,
-            lpips=lpips,
-        )
+        report = compare_frame_streams(frames, others, video, all_metrics=all_metrics, lpips=lpips)
+        _tell(clips)  # what is known at the end only
+    return report
 
 
-def _alike(
-    frames: Iterator[Frame], video: VideoFormat, reference: VideoFormat, say: Callable[[str], None]
-) -> Iterator[Frame]:
+def _tell(clips: Iterable[tuple[Notes, ClipReader]]) -> None:
+    for notes, clip in clips:
+        notes(clip.notes)
+
+
+@contextmanager
+def _opened(
+    source: str | Path | BinaryIO, raw: RawSpec | None, options: SourceOptions | None, limits: Limits
+) -> Iterator[tuple[ClipReader, Iterator[Frame]]]:
+    raw = raw if is_headerless(source) else None
+    with (
+        read_once(source, is_raw=raw is not None) as place,
+        open_clip(place, raw=raw, audio=False, options=options, limits=limits) as clip,
+    ):
+        yield clip, until_end(clip.frames(), place)
+
+
+def _alike(frames: Iterator[Frame], video: VideoFormat, reference: VideoFormat, say: Say) -> Iterator[Frame]:
     """Bring frames of a distorted video to the size of the reference, as far as nothing is lost by it."""
     colour, wanted = video.colour, reference.colour
     if described_matrix(video) != described_matrix(reference) and UNSPECIFIED not in (colour.matrix, wanted.matrix):
@@ -225,10 +241,8 @@ def _alike(
             "convert one to the other first"
         )
     if video.frame_rate != reference.frame_rate:
-        say(
-            f"the frame rates differ (reference {reference.frame_rate}, distorted {video.frame_rate}): frames are "
-            "compared by number"
-        )
+        rates = f"reference {reference.frame_rate}, distorted {video.frame_rate}"
+        say(f"the frame rates differ ({rates}): frames are compared by number")
     size, odd = (video.width, video.height), (reference.width, reference.height)
     if size != odd and size == tuple(side + side % 2 for side in odd):
         say(f"the distorted video is padded to {size[0]}x{size[1]}: compared without the padding")

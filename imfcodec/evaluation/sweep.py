@@ -22,7 +22,7 @@ from imfcodec.evaluation.flicker import MotionStore
 from imfcodec.evaluation.metrics import METRIC_NAMES, ComparisonReport, compare_frame_streams
 from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.report import CODEC, COPY_KEY_FRAME, RatePoint, ResultTable, read_table, write_table
-from imfcodec.files import write_beside
+from imfcodec.files import list_folder, write_beside
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
@@ -72,7 +72,7 @@ class TaskResult:
 
 def find_clips(folder: Path) -> list[Path]:
     """Video files of a folder by name; UsageError when there is none."""
-    clips = sorted(path for path in folder.glob("*") if path.suffix.lower() in CLIP_SUFFIXES)
+    clips = [path for path in list_folder(folder) if path.suffix.lower() in CLIP_SUFFIXES]
     if not clips:
         raise UsageError(f"{folder} holds no video file ({' '.join(sorted(CLIP_SUFFIXES))})")
     return clips

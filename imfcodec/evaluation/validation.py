@@ -11,12 +11,10 @@ import numpy.typing as npt
 from imfcodec import api
 from imfcodec.errors import UsageError
 from imfcodec.evaluation.metrics import ComparisonReport, compare_frame_streams
-from imfcodec.evaluation.ratecheck import check_rates
 from imfcodec.evaluation.sweep import cut_clip, find_clips
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import rgb_pixels
-from imfcodec.zoo import load_model
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -30,7 +28,7 @@ class Validation:
 
     Attributes:
         figures: "val/q20/kbps" (whole files), "val/q20/psnr_y", ... (dB) and "val/q20/ssim_y" for each quality, means
-            of the clips; "val/rate_check", coded over estimated bits less 1, of the first clip over all qualities.
+            of the clips.
         pictures: "val/q20/NAME", uint8 RGB [H, 2 W, 3]: a frame of clip NAME, the original on the left, the decoded one
             on the right.
     """
@@ -72,13 +70,7 @@ class Validator:
                 figures |= {f"val/q{quality}/{name}": value for name, value in _means(runs).items()}
                 for clip, run in zip(self.clips[:PICTURED_CLIPS], runs, strict=False):
                     pictures[f"val/q{quality}/{clip.stem}"] = run.picture
-            figures["val/rate_check"] = self._check_rates(model, sources[0])
         return Validation(figures, pictures)
-
-    def _check_rates(self, model: Path, source: Path) -> float:
-        loaded = load_model(str(model), device=api.pick_device(self.device), likelihoods=True)
-        checks = [check_rates(loaded, source, quality, self.frame_limit) for quality in self.qualities]
-        return sum(check.coded_bits for check in checks) / sum(check.estimated_bits for check in checks) - 1
 
 
 def make_validator(places: Sequence[Path], device: str = "auto") -> Validator:

@@ -1,6 +1,7 @@
 """Tensors to coded symbols and back: the writing and the reading `SymbolCoder` of the priors."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -8,20 +9,10 @@ from torch import Tensor
 
 from imfcodec.entropy.coder import MAX_SYMBOL, CodingTables, Integers, RangeDecoder, RangeEncoder
 from imfcodec.errors import SymbolRangeError
-from imfcodec.models.prior import HyperPrior
+from imfcodec.models.coding import Table
 
-
-@dataclass(frozen=True)
-class PriorTables:
-    """The tables of a model.
-
-    Attributes:
-        gaussian: 64 rows, one a scale.
-        hyper: one row a channel of z.
-    """
-
-    gaussian: CodingTables
-    hyper: CodingTables
+PriorTables: TypeAlias = Mapping[Table, CodingTables]
+"""The tables of a model: 64 Gaussian rows, one a scale, and one hyper row a channel of z."""
 
 
 def _to_integers(values: Tensor) -> Integers:
@@ -31,41 +22,67 @@ def _to_integers(values: Tensor) -> Integers:
     return rounded.numpy().astype(np.int32)
 
 
-def _channel_rows(shape: tuple[int, ...]) -> Integers:
-    """Table row of every element of [B, C, h, w]: its channel."""
-    return np.broadcast_to(np.arange(shape[1], dtype=np.int32)[None, :, None, None], shape).reshape(-1)
-
-
 class SymbolWriter:
-    """Codes symbols into one payload."""
+    """Keeps the symbols of one packet until all decisions are taken, then writes its payload.
+
+    Attributes:
+        flags: of the packet, written before all symbols.
+    """
 
     def __init__(self, tables: PriorTables) -> None:
-        self.range = RangeEncoder()
+        self.flags: tuple[bool, ...] = ()
         self._tables = tables
+        self._sets: list[tuple[Integers, Integers, CodingTables]] = []
+        self._bits = 0.0
 
-    def gaussian(self, values: Tensor | None, index: Tensor) -> Tensor:
+    def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:
         assert values is not None
-        self.range.encode(_to_integers(values), _to_integers(index), self._tables.gaussian)
+        symbols, numbers, tables = _to_integers(values), _to_integers(rows), self._tables[table]
+        self._sets.append((symbols, numbers, tables))
+        self._bits += tables.information(symbols, numbers)
         return values.round()
 
-    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-        assert values is not None
-        centred = (values - bottleneck.quantiles[:, 0, 1][:, None, None]).round()
-        self.range.encode(_to_integers(centred), _channel_rows(shape), self._tables.hyper)
-        return centred
+    def take_bits(self) -> float:
+        """Information content of the symbols since the last call, bits."""
+        bits, self._bits = self._bits, 0.0
+        return bits
+
+    def finish(self, *, check: bool) -> bytes:
+        """The payload.
+
+        Args:
+            check: ends with the check symbol (SPEC.md, "Range coder").
+        """
+        encoder = RangeEncoder()
+        for flag in self.flags:
+            encoder.encode_flag(flag)
+        for symbols, rows, tables in self._sets:
+            encoder.encode(symbols, rows, tables)
+        if check:
+            encoder.encode_check()
+        return encoder.finish()
 
 
 class SymbolReader:
-    """Reads symbols from one payload, in the order in which they were written."""
+    """Reads symbols from one payload, in the order in which they were written.
 
-    def __init__(self, tables: PriorTables, payload: bytes) -> None:
+    Args:
+        count: keeps account of their bits.
+    """
+
+    def __init__(self, tables: PriorTables, payload: bytes, *, count: bool = False) -> None:
         self.range = RangeDecoder(payload)
-        self._tables = tables
+        self._tables, self._count = tables, count
+        self._bits = 0.0
 
-    def gaussian(self, values: Tensor | None, index: Tensor) -> Tensor:
-        symbols = self.range.decode(_to_integers(index), self._tables.gaussian)
-        return torch.from_numpy(symbols.astype(np.float32)).reshape(index.shape).to(index.device)
+    def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:
+        numbers, tables = _to_integers(rows), self._tables[table]
+        symbols = self.range.decode(numbers, tables)
+        if self._count:
+            self._bits += tables.information(symbols, numbers)
+        return torch.from_numpy(symbols.astype(np.float32)).reshape(rows.shape).to(rows.device)
 
-    def hyper(self, bottleneck: HyperPrior, values: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-        symbols = self.range.decode(_channel_rows(shape), self._tables.hyper)
-        return torch.from_numpy(symbols.astype(np.float32)).reshape(shape).to(bottleneck.quantiles.device)
+    def take_bits(self) -> float:
+        """Information content of the symbols since the last call, bits; 0 where nobody counts."""
+        bits, self._bits = self._bits, 0.0
+        return bits

@@ -10,8 +10,8 @@ from imfcodec.config import ModelConfig
 from imfcodec.models.displacement import FIELD, canonical_field, reference_displacements
 from imfcodec.models.latent_token_decoder import LatentTokenDecoder
 from imfcodec.models.latent_token_encoder import Token
-from imfcodec.nn.attention import CrossAttention, TransformerBlock
-from imfcodec.nn.blocks import zero_init
+from imfcodec.nn.attention import CrossAttention, Memory, TransformerBlock
+from imfcodec.nn.blocks import Pointwise, join, upsample, zero_init
 from imfcodec.nn.picture import PATCH_CHANNELS, Picture, move, position_grid, to_patches
 
 
@@ -22,15 +22,17 @@ class Reference(NamedTuple):
         picture: the decoded frame.
         token: its token in the coordinates of the group (zeros for the anchor).
         features: f_r at 1/32 and 1/16 scale.
-        motion: m_r at 1/32 and 1/16 scale.
+        memories: keys and values made of m_r and f_r, at 1/32 and 1/16 scale.
         field: canonical displacement [B, 2, H / 8, W / 8], luma pixels.
+        latent: magnitudes of its symbols of y [B, C_y, H / 16, W / 16], zeros of an anchor.
     """
 
     picture: Picture
     token: Token
     features: tuple[Tensor, Tensor]
-    motion: tuple[Tensor, Tensor]
+    memories: tuple[Memory, Memory]
     field: Tensor
+    latent: Tensor
 
 
 class Aligned(NamedTuple):
@@ -46,44 +48,44 @@ class Aligned(NamedTuple):
     copies: Tensor
     features: Tensor
 
+    @classmethod
+    def nothing(cls, like: Picture, config: ModelConfig) -> "Aligned":
+        """The prediction of key frames of the shape of `like`: zeros."""
+        batch, _, height, width = like.luma.shape
+        copies = like.luma.new_zeros(batch, height // 8, width // 8, 2 * PATCH_CHANNELS)
+        features = like.luma.new_zeros(batch, height // 16, width // 16, config.align_channels[1])
+        picture = Picture(*(torch.zeros_like(plane) for plane in like))
+        return cls(picture, copies.movedim(-1, 1), features.movedim(-1, 1))
+
 
 class ScaleAlignment(nn.Module):
     """Cross-attention and transformer blocks at one scale."""
 
-    def __init__(self, channels: int, heads: int, depth: int) -> None:
+    def __init__(self, channels: int, heads: int, depth: int, wavelengths: tuple[float, ...]) -> None:
         super().__init__()
-        self.attention = CrossAttention(channels, heads)
+        self.attention = CrossAttention(channels, heads, wavelengths)
         self.blocks = nn.Sequential(*(TransformerBlock(channels, heads) for _ in range(depth)))
 
     def forward(self, motion: Tensor, cell: int, field: Tensor, references: list[Reference], scale: int) -> Tensor:
         """f_c [B, C, h, w] of a frame with motion features m_c and canonical displacement `field`."""
-        aligned = self.attention(
-            motion,
-            _positions(field, cell),
-            [r.motion[scale] for r in references],
-            [_positions(r.field, cell) for r in references],
-            [r.features[scale] for r in references],
-        )
-        return self.blocks(aligned)
+        return self.blocks(self.attention(motion, _positions(field, cell), [r.memories[scale] for r in references]))
 
 
 class Gate(nn.Module):
     """Weight of the first moved copy, from both copies, f_c and where the frame lies between the references."""
 
-    WIDTH = 48
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = self.WIDTH
-        self.enter = nn.Conv2d(2 * PATCH_CHANNELS + 1, width, 1)
-        self.aligned = nn.Conv2d(config.align_channels[1], width, 1)
+        width = config.gate_channels
+        self.enter = Pointwise(2 * PATCH_CHANNELS + 1, width)
+        self.aligned = Pointwise(config.align_channels[1], width)
         self.body = nn.Sequential(
-            nn.GELU(),
+            nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1, groups=width),
-            nn.Conv2d(width, width, 1),
-            nn.GELU(),
+            Pointwise(width, width),
+            nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1, groups=width),
-            zero_init(nn.Conv2d(width, 4, 1)),
+            zero_init(Pointwise(width, 4)),
         )
 
     def forward(self, copies: Tensor, features: Tensor, place: Tensor) -> Tensor:
@@ -93,8 +95,8 @@ class Gate(nn.Module):
             (copies[:, :PATCH_CHANNELS] - copies[:, PATCH_CHANNELS:]),
         )
         where = place[:, None, None, None].to(copies.dtype).expand(-1, 1, *copies.shape[-2:])
-        hidden = self.enter(torch.cat([mean, difference * 3, where], 1))
-        hidden = hidden + F.interpolate(self.aligned(features), scale_factor=2, mode="nearest")
+        hidden = self.enter(join(mean, difference * 3, where))
+        hidden = hidden + upsample(self.aligned(features), 2)
         place = place.clamp(1e-3, 1 - 1e-3)[:, None, None, None]
         logits = F.pixel_shuffle(self.body(hidden).float(), 2) + torch.log((1 - place) / place)
         return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
@@ -111,15 +113,21 @@ class ImplicitMotionAlignment(nn.Module):
         super().__init__()
         coarse, fine = config.align_channels
         self.token_decoder = LatentTokenDecoder(config)
-        self.coarse = ScaleAlignment(coarse, config.align_heads, config.align_depth)
-        self.fine = ScaleAlignment(fine, config.align_heads, config.align_depth)
-        self.join = nn.Conv2d(coarse, fine, 1)
+        self.coarse = ScaleAlignment(coarse, config.align_heads, config.align_depth, config.wavelengths)
+        self.fine = ScaleAlignment(fine, config.align_heads, config.align_depth, config.wavelengths)
+        self.merge = Pointwise(coarse, fine)
         self.offsets = zero_init(nn.Conv2d(fine, 4, 3, padding=1))
         self.gate = Gate(config)
 
-    def reference(self, picture: Picture, token: Token, features: tuple[Tensor, Tensor]) -> Reference:
+    def reference(self, picture: Picture, token: Token, features: tuple[Tensor, Tensor], latent: Tensor) -> Reference:
         """A decoded picture made ready to predict from."""
-        return Reference(picture, token, features, self.token_decoder(token), canonical_field(token.u))
+        field = canonical_field(token.u)
+        m_coarse, m_fine = self.token_decoder(token)
+        memories = (
+            self.coarse.attention.memory(m_coarse, _positions(field, 32), features[0]),
+            self.fine.attention.memory(m_fine, _positions(field, 16), features[1]),
+        )
+        return Reference(picture, token, features, memories, field, latent)
 
     def forward(self, token: Token, references: list[Reference], place: Tensor) -> Aligned:
         """Predict a frame.
@@ -133,11 +141,11 @@ class ImplicitMotionAlignment(nn.Module):
         m_coarse, m_fine = self.token_decoder(token)
         coarse = self.coarse(m_coarse, 32, field, references, 0)
         fine = self.fine(m_fine, 16, field, references, 1)
-        features = fine + F.interpolate(self.join(coarse), scale_factor=2, mode="nearest")
+        features = fine + upsample(self.merge(coarse), 2)
         offsets = F.interpolate(self.offsets(features).float(), scale_factor=2, mode="bilinear", align_corners=False)
         moves = reference_displacements(token.u, [r.field for r in references])
         copies = [move(r.picture, d + o) for r, d, o in zip(references, moves, offsets.split(2, 1), strict=False)]
-        patches = torch.cat([to_patches(copies[0]), to_patches(copies[-1])], 1)
+        patches = join(to_patches(copies[0]), to_patches(copies[-1]))
         if len(copies) == 1:
             return Aligned(copies[0], patches, features)
         weight = self.gate(patches, features, place).to(patches.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from imfcodec.config import ModelConfig
 from imfcodec.models.displacement import GRID, reference_displacements
 from imfcodec.models.registration import register
-from imfcodec.nn.blocks import zero_init
+from imfcodec.nn.blocks import join, zero_init
 from imfcodec.nn.picture import sample
 
 
@@ -40,12 +40,12 @@ class Stage(nn.Module):
     def __init__(self, cell: int, width: int, out_channels: int) -> None:
         super().__init__()
         halvings = (GRID // cell).bit_length() - 1
-        layers: list[nn.Module] = [nn.Conv2d(self.IN_CHANNELS, 32, 5, 2, 2), nn.GELU()]
+        layers: list[nn.Module] = [nn.Conv2d(self.IN_CHANNELS, 32, 5, 2, 2), nn.SiLU()]
         channels = 32
         for _ in range(halvings - 1):
-            layers += [nn.Conv2d(channels, width, 3, 2, 1), nn.GELU()]
+            layers += [nn.Conv2d(channels, width, 3, 2, 1), nn.SiLU()]
             channels = width
-        layers += [nn.Conv2d(channels, width, 3, 1, 1), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1), nn.GELU()]
+        layers += [nn.Conv2d(channels, width, 3, 1, 1), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1), nn.SiLU()]
         self.body = nn.Sequential(*layers)
         self.correction = zero_init(nn.Conv2d(width, out_channels, 3, 1, 1))
 
@@ -88,7 +88,7 @@ class LatentTokenEncoder(nn.Module):
             view = self._view(cell, luma, references, fields, u, place)
             deviation = F.interpolate((u - guess.u)[:, :2] / 4, size=view.shape[-2:], mode="nearest")
             price = step.detach().log()[:, None, None, None].expand(-1, 1, *view.shape[-2:])
-            correction, features = stage(torch.cat([view, deviation, price], 1))
+            correction, features = stage(join(view, deviation, price))
             u = u + correction * 4
         return Token(guess.g + self.glance(features.mean((2, 3))), u)
 
@@ -105,17 +105,14 @@ class LatentTokenEncoder(nn.Module):
         moved = [sample(F.avg_pool2d(r, cell), d / cell) for r, d in zip(references, moves, strict=True)]
         first, second = moved[0], moved[-1]
         planes = torch.ones_like(target)
-        return torch.cat(
-            [
-                target,
-                first,
-                second,
-                (target - first) * 3,
-                (target - second) * 3,
-                moves[0] / 16,
-                moves[-1] / 16,
-                planes * place[:, None, None, None],
-                planes * (len(references) - 1),
-            ],
-            1,
+        return join(
+            target,
+            first,
+            second,
+            (target - first) * 3,
+            (target - second) * 3,
+            moves[0] / 16,
+            moves[-1] / 16,
+            planes * place[:, None, None, None],
+            planes * (len(references) - 1),
         )

@@ -1,36 +1,41 @@
-"""The whole network, and the four moves from which encoder, decoder and training are all made."""
+"""The whole network, and the moves from which encoder, decoder and training are all made."""
 
 import torch
 from torch import Tensor, nn
 
 from imfcodec.config import ModelConfig
 from imfcodec.models.alignment import Aligned, ImplicitMotionAlignment, Reference
-from imfcodec.models.dense_feature_encoder import DenseFeatureEncoder, to_blocks
-from imfcodec.models.frame_decoder import FrameDecoder
+from imfcodec.models.coding import Condition, SymbolCoder
+from imfcodec.models.dense_feature_encoder import DenseFeatureEncoder, ReferenceFeatures
+from imfcodec.models.frame_decoder import FrameDecoder, ReferenceDecoder, in_range
+from imfcodec.models.latent_prior import LatentContext, LatentPrior
 from imfcodec.models.latent_token_encoder import LatentTokenEncoder, Token
-from imfcodec.models.prior import Condition, LatentPrior, SymbolCoder, TokenContext, TokenPrior
-from imfcodec.nn.picture import Picture
-from imfcodec.nn.quantize import quality_fraction
+from imfcodec.models.token_prior import TokenContext, TokenPrior
+from imfcodec.nn.blocks import space_to_depth
+from imfcodec.nn.picture import Picture, to_patches
+from imfcodec.nn.quantize import qindex_fraction
 
 
 class ImfNetwork(nn.Module):
-    """E_F, E_T, IMF_D and IMF_A, D_F, and the priors; `likelihoods` as in `LatentPrior`."""
+    """E_F, E_T, IMF_D and IMF_A, D_F, and the priors."""
 
-    def __init__(self, config: ModelConfig, *, likelihoods: bool = True) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.dense_feature_encoder = DenseFeatureEncoder(config)
+        self.reference_features = ReferenceFeatures(config)
         self.latent_token_encoder = LatentTokenEncoder(config)
         self.alignment = ImplicitMotionAlignment(config)
-        self.frame_decoder = FrameDecoder(config)
-        self.latent_prior = LatentPrior(config, likelihoods=likelihoods)
+        self.frame_decoder = FrameDecoder(config, config.frame_channels, config.frame_depth)
+        self.reference_decoder = ReferenceDecoder(config)
+        self.latent_prior = LatentPrior(config)
         self.token_prior = TokenPrior(config)
 
     def encode_token(
-        self, luma: Tensor, references: list[Reference], guess: Token, place: Tensor, quality: Tensor
+        self, luma: Tensor, references: list[Reference], guess: Token, place: Tensor, qindex: Tensor
     ) -> Token:
-        """E_T: the frame's token. `quality` is an index [B] in 0..255; the other arguments as in E_T."""
-        step = self.token_prior.u_steps(quality_fraction(quality))[:, :2].mean(1)
+        """E_T: the frame's token. `qindex` is [B] in 0..255; the other arguments as in E_T."""
+        step = self.token_prior.u_steps(qindex_fraction(qindex))[:, :2].mean(1)
         return self.latent_token_encoder(
             luma, [r.picture.luma for r in references], [r.field for r in references], guess, place, step
         )
@@ -44,28 +49,43 @@ class ImfNetwork(nn.Module):
         return self.alignment(token, references, place)
 
     def code_latent(
-        self, coder: SymbolCoder, condition: Condition, aligned: Aligned | None, picture: Picture | None, like: Picture
-    ) -> Tensor:
+        self, coder: SymbolCoder, condition: Condition, aligned: Aligned, near: Tensor, picture: Picture | None
+    ) -> tuple[Tensor, Tensor]:
         """Code y and z of a frame (`picture` None when decoding).
 
         Args:
-            aligned: its prediction, None for a key frame.
-            like: any picture of the frame's shape.
+            aligned: its prediction, `Aligned.nothing` for a key frame.
+            near: mean magnitude of its references' symbols of y.
         Returns:
-            Decoded y.
+            Decoded y and the magnitudes of its symbols.
         """
-        prediction = Picture(*(torch.zeros_like(plane) for plane in like)) if aligned is None else aligned.picture
         y = z = None
         if picture is not None:
-            y = self.dense_feature_encoder(picture, prediction).float()
-            z = self.dense_feature_encoder.hyper_latent(y, self.latent_prior.step_sizes(condition)).float()
-        return self.latent_prior.code(coder, condition, to_blocks(prediction), y, z)
+            y = self.dense_feature_encoder(picture, aligned.picture)
+            z = self.dense_feature_encoder.hyper_latent(y, self.latent_prior.step_sizes(condition))
+        context = LatentContext(space_to_depth(to_patches(aligned.picture)), aligned.features, near)
+        return self.latent_prior.code(coder, condition, context, y, z)
 
-    def decode_frame(self, y: Tensor | None, aligned: Aligned | None, quality: Tensor) -> Picture:
-        """D_F: the decoded frame, clipped to -0.5..0.5. `quality` is an index [B] in 0..255."""
-        picture = self.frame_decoder(y, aligned, quality_fraction(quality))
-        return Picture(picture.luma.clamp(-0.5, 0.5), picture.chroma.clamp(-0.5, 0.5))
+    def decode_reference(self, y: Tensor, aligned: Aligned, qindex: Tensor) -> Picture:
+        """D_F of a key or golden frame, in the levels that are shown. `qindex` is [B] in 0..255."""
+        return in_range(self.reference_decoder(aligned, qindex_fraction(qindex), y))
 
-    def reference(self, picture: Picture, token: Token) -> Reference:
-        """A decoded frame made ready to predict from; `token` is zero for a group's anchor."""
-        return self.alignment.reference(picture, token, self.dense_feature_encoder.features(picture))
+    def decode_frame(self, aligned: Aligned, qindex: Tensor) -> Picture:
+        """D_F of a token frame, in the levels that are shown. `qindex` is [B] in 0..255."""
+        return in_range(self.frame_decoder(aligned, qindex_fraction(qindex)))
+
+    def reference(self, picture: Picture, token: Token, latent: Tensor) -> Reference:
+        """A decoded frame made ready to predict from.
+
+        Args:
+            token: zero for a group's anchor.
+            latent: magnitudes of its symbols of y.
+        """
+        return self.alignment.reference(picture, token, self.reference_features(picture), latent)
+
+    def no_symbols(self, like: Picture) -> Tensor:
+        """Magnitudes of the symbols of y where there are none, [B, C_y, H / 16, W / 16]."""
+        batch, _, height, width = like.luma.shape
+        return torch.zeros(
+            batch, height // 16, width // 16, self.config.latent_channels, device=like.luma.device
+        ).movedim(-1, 1)

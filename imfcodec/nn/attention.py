@@ -1,29 +1,36 @@
 """Attention over picture positions; positions are continuous, so a place can ask for where it came from."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from imfcodec.nn.blocks import zero_init
-
-WAVELENGTHS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # cells
-POSITION_CHANNELS = 4 * len(WAVELENGTHS)
+from imfcodec.nn.blocks import Pointwise, zero_init
 
 
-def position_code(position: Tensor) -> Tensor:
+def position_code(position: Tensor, wavelengths: tuple[float, ...]) -> Tensor:
     """Sines and cosines of positions.
 
     Args:
         position: float [B, 2, h, w], (x, y) in cells.
+        wavelengths: in cells.
     Returns:
-        [B, 24, h, w], values in -1..1. Dot products of two codes fall with the distance of their positions.
+        [B, 4 * len(wavelengths), h, w], values in -1..1. Dot products of two codes fall with the distance of their
+        positions.
     """
-    rate = 2 * math.pi / torch.tensor(WAVELENGTHS, device=position.device)
+    rate = 2 * math.pi / torch.tensor(wavelengths, device=position.device)
     phase = rearrange(position[:, :, None].float() * rate[:, None, None], "b d n h w -> b (d n) h w")
     return torch.cat([phase.sin(), phase.cos()], 1)
+
+
+class Memory(NamedTuple):
+    """Keys and values of a reference, [B, heads, places, channels] each; values are padded to the width of keys."""
+
+    keys: Tensor
+    values: Tensor
 
 
 class CrossAttention(nn.Module):
@@ -32,39 +39,43 @@ class CrossAttention(nn.Module):
     Positions enter queries and keys only, as further channels with a learned sharpness.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, wavelengths: tuple[float, ...]) -> None:
         super().__init__()
-        self.heads = heads
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Conv2d(channels, channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.output = nn.Conv2d(channels, channels, 1)
+        self.heads, self.wavelengths = heads, wavelengths
+        self.query = Pointwise(channels, channels)
+        self.key = Pointwise(channels, channels)
+        self.value = Pointwise(channels, channels)
+        self.output = Pointwise(channels, channels)
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), math.log(8.0)))
 
-    def forward(
-        self, motion: Tensor, position: Tensor, keys: list[Tensor], key_positions: list[Tensor], values: list[Tensor]
-    ) -> Tensor:
+    def memory(self, motion: Tensor, position: Tensor, features: Tensor) -> Memory:
+        """What frames attend to in a reference: m_r, f_r [B, C, h, w] and its canonical positions [B, 2, h, w]."""
+        keys = self._split(self.key(motion), position, None)
+        values = rearrange(self.value(features), "b (n c) h w -> b n (h w) c", n=self.heads)
+        # Kernels that never hold the attention matrix want values as wide as keys.
+        return Memory(keys, F.pad(values, (0, keys.shape[-1] - values.shape[-1])))
+
+    def forward(self, motion: Tensor, position: Tensor, memories: list[Memory]) -> Tensor:
         """Align the references' features to the frame.
 
         Args:
             motion: m_c [B, C, h, w].
             position: [B, 2, h, w] canonical position of each place of the frame, in cells.
-            keys, key_positions, values: m_r, canonical positions and f_r of each reference, shaped as for the frame.
+            memories: of each reference.
         Returns:
             [B, C, h, w]
         """
         height, width = motion.shape[-2:]
         query = self._split(self.query(motion), position, self.sharpness.exp())
-        key = torch.cat([self._split(self.key(k), p, None) for k, p in zip(keys, key_positions, strict=True)], 2)
-        value = torch.cat([rearrange(self.value(v), "b (n c) h w -> b n (h w) c", n=self.heads) for v in values], 2)
-        # Kernels that never hold the attention matrix want values as wide as keys.
-        wide = F.pad(value, (0, key.shape[-1] - value.shape[-1]))
-        aligned = F.scaled_dot_product_attention(query, key, wide, scale=1.0)[..., : value.shape[-1]]
-        return self.output(rearrange(aligned, "b n (h w) c -> b (n c) h w", h=height, w=width))
+        keys, values = (torch.cat(parts, 2) for parts in zip(*memories, strict=True))
+        aligned = F.scaled_dot_product_attention(query, keys.to(query.dtype), values.to(query.dtype), scale=1.0)
+        narrow = aligned[..., : motion.shape[1] // self.heads]
+        return self.output(rearrange(narrow, "b n (h w) c -> b (n c) h w", h=height, w=width))
 
     def _split(self, content: Tensor, position: Tensor, sharpness: Tensor | None) -> Tensor:
         content = rearrange(content, "b (n c) h w -> b n (h w) c", n=self.heads)
-        code = rearrange(position_code(position), "b c h w -> b 1 (h w) c").expand(content.shape[0], self.heads, -1, -1)
+        code = rearrange(position_code(position, self.wavelengths), "b c h w -> b 1 (h w) c")
+        code = code.expand(content.shape[0], self.heads, -1, -1)
         if sharpness is not None:
             content, code = content * content.shape[-1] ** -0.5, code * sharpness
         return torch.cat([content, code.to(content.dtype)], -1)
@@ -82,7 +93,7 @@ class TransformerBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(channels),
             nn.Linear(channels, 2 * channels),
-            nn.GELU(),
+            nn.SiLU(),
             zero_init(nn.Linear(2 * channels, channels)),
         )
 

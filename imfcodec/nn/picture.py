@@ -26,14 +26,20 @@ class Picture(NamedTuple):
 
 def to_patches(picture: Picture) -> Tensor:
     """Orthonormal rearrangement to [B, 96, H / 8, W / 8]: 64 luma samples, then 2 x 16 weighted chroma samples."""
-    luma = F.pixel_unshuffle(picture.luma, PATCH)
-    return torch.cat([luma, F.pixel_unshuffle(picture.chroma, PATCH // 2) * CHROMA_GAIN], 1)
+    return torch.cat([_cells(picture.luma, PATCH), _cells(picture.chroma, PATCH // 2) * CHROMA_GAIN], -1).movedim(-1, 1)
 
 
 def from_patches(patches: Tensor) -> Picture:
     """Inverse of `to_patches`."""
     luma, chroma = patches.split([PATCH * PATCH, PATCH_CHANNELS - PATCH * PATCH], 1)
     return Picture(F.pixel_shuffle(luma, PATCH), F.pixel_shuffle(chroma, PATCH // 2) / CHROMA_GAIN)
+
+
+def _cells(plane: Tensor, side: int) -> Tensor:
+    """[B, C, H, W] -> [B, H / side, W / side, C * side^2] in the order of channel, row, column."""
+    batch, channels, height, width = plane.shape
+    cells = plane.reshape(batch, channels, height // side, side, width // side, side)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, height // side, width // side, channels * side * side)
 
 
 def position_grid(height: int, width: int, like: Tensor) -> Tensor:

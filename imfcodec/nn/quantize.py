@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-QUALITY_LEVELS = 256  # quantiser indices a stream can name
+QINDEX_LEVELS = 256  # quantiser indices a stream can name
+COARSEST, FINEST = 2.0, 0.02  # nominal steps at quantiser index 0 and 255
 MIN_STEP, MAX_STEP = 0.004, 8.0
 
 WEIGHT_UNIT = 64.0  # integer networks: weights are multiples of 1/64 within +-127/64,
@@ -19,9 +20,22 @@ def round_through(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def quality_fraction(quality: Tensor) -> Tensor:
+def qindex_fraction(qindex: Tensor) -> Tensor:
     """Quantiser indices 0..255 as 0..1."""
-    return quality.float() / (QUALITY_LEVELS - 1)
+    return qindex.float() / (QINDEX_LEVELS - 1)
+
+
+def nominal_step(qindex: Tensor) -> Tensor:
+    """Quantisation step that an index nominally stands for, of samples 0..1; it sets the price of a bit."""
+    return COARSEST * (FINEST / COARSEST) ** qindex_fraction(qindex)
+
+
+def bit_price(qindex: Tensor) -> Tensor:
+    """Squared error per pixel that one bit per pixel is worth at a quantiser index, samples 0..1.
+
+    At high rates a quantiser of step s has dD/dR = -2 ln 2 s^2 / 12 per bit; that ties the price to the index.
+    """
+    return math.log(2) / 6 * nominal_step(qindex).square()
 
 
 class QuantizationSteps(nn.Module):
@@ -79,13 +93,8 @@ class IntegerDepthwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = round_through(self.weight * WEIGHT_UNIT).clamp(-LIMIT, LIMIT) / WEIGHT_UNIT
-        height, width = x.shape[-2:]
-        padded = F.pad(x, (1, 1, 1, 1))
-        total = torch.zeros_like(x)
-        for tap in range(9):
-            row, column = divmod(tap, 3)
-            window = padded[..., row : row + height, column : column + width]
-            total = total + window * weight[tap, :, None, None]
+        with torch.autocast(x.device.type, enabled=False):  # depthwise kernels sum products directly: exact
+            total = F.conv2d(x, weight.t().reshape(-1, 1, 3, 3), padding=1, groups=x.shape[1])
         return to_activation(total)
 
 

@@ -23,6 +23,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: it is not one.
     """
     state = read_state(path, "the checkpoint.pt of a run")
-    if "network" not in state or "model" not in state:
+    if "weights" not in state or "model" not in state:
         raise InputError(f"{path} is not a training checkpoint; give the checkpoint.pt of a run")
     return state

@@ -1,7 +1,8 @@
 """Training material: clips decoded once into a compact store, and the groups of frames that training steps take.
 
 A store is a folder with one .npy a clip, uint8 [T, H * W * 3 / 2] (I420 frames, even sizes), and `index.json` with
-{name: [frames, height, width]}. `training.prepare` makes stores.
+{name: [frames, height, width]}. `training.prepare` makes stores. In stores of `training.pairs` a clip is a prediction
+and the frame that was predicted, and a fourth number is the quantiser index of the references.
 """
 
 import functools
@@ -33,12 +34,14 @@ class StoredClip:
         path: the .npy file.
         frames: number of frames; 1 is a photo.
         height, width: luma size in pixels, even.
+        qindex: of a prediction and its target; -1 for frames in a row.
     """
 
     path: Path
     frames: int
     height: int
     width: int
+    qindex: int = -1
 
     def __len__(self) -> int:
         return self.frames
@@ -72,7 +75,7 @@ def load_store(folder: Path) -> list[StoredClip]:
 
 
 def read_index(folder: Path) -> dict[str, list[int]]:
-    """{name: [frames, height, width]} of a store.
+    """{name: [frames, height, width]} of a store, with the quantiser index of pairs.
 
     Raises:
         InputError: there is no index, or it is damaged.
@@ -90,7 +93,7 @@ def read_index(folder: Path) -> dict[str, list[int]]:
 
 
 def _is_shape(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(isinstance(n, int) and n > 0 for n in value)
+    return isinstance(value, list) and len(value) in (3, 4) and all(isinstance(n, int) and n > 0 for n in value)
 
 
 def _checked(clip: StoredClip) -> StoredClip:
@@ -129,10 +132,11 @@ class Batch:
         shape: of the groups.
         frames: uint8 [B, T, S * S * 3 / 2], I420.
         dice: float32 [B, `DICE`], uniform 0..1.
+        qindex: int64 [B], of pairs; -1 for frames in a row.
     """
 
-    def __init__(self, step: int, shape: GroupShape, frames: Tensor, dice: Tensor) -> None:
-        self.step, self.shape, self.frames, self.dice = step, shape, frames, dice
+    def __init__(self, step: int, shape: GroupShape, frames: Tensor, dice: Tensor, qindex: Tensor) -> None:
+        self.step, self.shape, self.frames, self.dice, self.qindex = step, shape, frames, dice, qindex
 
     def pictures(self) -> list[Picture]:
         """The T frames of the groups, each a float32 picture of batch B."""
@@ -141,12 +145,12 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory; DataLoader calls this."""
-        return Batch(self.step, self.shape, self.frames.pin_memory(), self.dice.pin_memory())
+        return Batch(self.step, self.shape, *(part.pin_memory() for part in (self.frames, self.dice, self.qindex)))
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; from page-locked memory it travels asynchronously."""
-        frames, dice = (part.to(device, non_blocking=True) for part in (self.frames, self.dice))
-        return Batch(self.step, self.shape, frames, dice)
+        parts = (part.to(device, non_blocking=True) for part in (self.frames, self.dice, self.qindex))
+        return Batch(self.step, self.shape, *parts)
 
 
 def as_pictures(frames: Frames | Tensor, height: int, width: int, device: torch.device | str | None = None) -> Picture:

@@ -1,41 +1,35 @@
-"""From a checkpoint to a model file: 16-bit weights, exact integer networks, integer probability tables.
-
-python -m imfcodec.training.export CHECKPOINT OUT.safetensors
-"""
+"""From trained weights to a model file: 16-bit weights, exact integer networks, integer probability tables."""
 
 import json
-import math
 from pathlib import Path
 
-import click
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.entropy_models import EntropyBottleneck
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, from_numpy
 
-from imfcodec.config import ModelConfig
 from imfcodec.files import write_beside
+from imfcodec.models.coding import Table
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.prior import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO
 from imfcodec.nn.quantize import IntegerDepthwise, IntegerPointwise, QuantizationSteps
-from imfcodec.training.checkpoint import load_checkpoint
+from imfcodec.training.tables import SymbolCounts, gaussian_tables, hyper_tables
+from imfcodec.zoo import TRAINING_PREFIX
 
 
-def export(network: ImfNetwork, path: Path) -> None:
+def export(network: ImfNetwork, bottleneck: EntropyBottleneck, counts: SymbolCounts, path: Path) -> None:
     """Write a model file.
 
+    Args:
+        counts: symbols to fit the tables to; none leaves them as the priors have them.
     Raises:
-        OSError: the file cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
-    bottleneck = network.latent_prior.bottleneck
-    assert isinstance(bottleneck, EntropyBottleneck)
-    bottleneck.update(force=True, update_quantiles=True)
-    gaussian = GaussianConditional([SCALE_MIN * math.exp(i * SCALE_RATIO) for i in range(SCALE_LEVELS)])
-    gaussian.update()
     tensors = _weights(network)
-    for name, model in (("gaussian", gaussian), ("hyper", bottleneck)):
-        tensors[f"tables.{name}.cdf"] = model.quantized_cdf.int().clone()
-        tensors[f"tables.{name}.lengths"] = model.cdf_length.int().clone()
-        tensors[f"tables.{name}.offsets"] = model.offset.int().clone()
+    tensors |= {
+        f"{TRAINING_PREFIX}bottleneck.{name}": value.contiguous() for name, value in bottleneck.named_parameters()
+    }
+    for table, tables in ((Table.GAUSSIAN, gaussian_tables(counts)), (Table.HYPER, hyper_tables(bottleneck, counts))):
+        for part in ("cdf", "lengths", "offsets"):
+            tensors[f"tables.{table.value}.{part}"] = from_numpy(getattr(tables, part))
     with write_beside(path) as file:
         file.write(save(tensors, metadata={"config": json.dumps(network.config.to_dict())}))
 
@@ -46,34 +40,7 @@ def _weights(network: ImfNetwork) -> dict[str, Tensor]:
     for name, module in network.named_modules():
         if isinstance(module, IntegerPointwise | IntegerDepthwise | QuantizationSteps):
             exact |= {f"{name}.{key}" for key in module.state_dict()}
-    tables = tuple(f"latent_prior.bottleneck.{name}" for name in ("_quantized_cdf", "_cdf_length", "_offset"))
     return {
-        name: (value.float() if name in exact or "quantiles" in name else value.half()).contiguous()
+        name: (value.float() if name in exact else value.half()).contiguous()
         for name, value in network.state_dict().items()
-        if name not in tables
     }
-
-
-def load_average(checkpoint: Path) -> ImfNetwork:
-    """The network of a training checkpoint, with its averaged weights.
-
-    Raises:
-        InputError: the file is not a checkpoint.
-    """
-    state = load_checkpoint(checkpoint)
-    network = ImfNetwork(ModelConfig.from_dict(state["model"]))
-    network.load_state_dict(state["average"])
-    return network
-
-
-@click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-def main(checkpoint: Path, out: Path) -> None:
-    """Export CHECKPOINT's averaged weights to OUT."""
-    export(load_average(checkpoint), out)
-    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-
-
-if __name__ == "__main__":
-    main()

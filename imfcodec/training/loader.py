@@ -88,14 +88,15 @@ class GroupLoader(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, where its frames are held."""
         shape, config = self._shape(step), self._config
-        frames, dice = [], []
+        frames, dice, qindex = [], [], []
         for index in self._samples:
             generator = np.random.default_rng([self._seed, step, index + 1])
             dice.append(generator.random(DICE, np.float32))
             sample = self._sampler.draw(generator, shape.offsets)
+            qindex.append(sample.clip.qindex)
             held = self._held.get(sample.clip)
             frames.append(render(sample, sample.clip.data if held is None else held, config.crop))
-        return Batch(step, shape, torch.stack(frames), torch.from_numpy(np.stack(dice)))
+        return Batch(step, shape, torch.stack(frames), torch.from_numpy(np.stack(dice)), torch.tensor(qindex))
 
     def _shape(self, step: int) -> GroupShape:
         return self._shapes.shape(np.random.default_rng([self._seed, step]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from imfcodec.files import named_errors
 from imfcodec.training.watch import find_problems
 
 
@@ -50,7 +51,7 @@ class Logbook:
             return problems
         rounded = {name: float(f"{value:.6g}") for name, value in figures.items()}
         entry = {"step": step, "seconds": round(seconds, 1), **rounded, **({"warnings": problems} if problems else {})}
-        with self._path.open("a", encoding="utf-8") as log:
+        with named_errors(str(self._path)), self._path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)

@@ -2,49 +2,32 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from imfcodec.nn.picture import CHROMA_GAIN, Picture
-from imfcodec.nn.quantize import QUALITY_LEVELS, quality_fraction
+from imfcodec.nn.quantize import bit_price, qindex_fraction
 from imfcodec.training.rollout import Outcome
-
-# Nominal quantisation step at quality 0 and 1; it sets the price of a bit (below).
-COARSEST, FINEST = 2.0, 0.02
 
 SMALLEST_COST = 1e-4  # bits per pixel; cheaper samples have nothing left to learn from
 
 
-def nominal_step(quality: Tensor) -> Tensor:
-    """Nominal step by quantiser index 0..255."""
-    return COARSEST * (FINEST / COARSEST) ** (quality.float() / (QUALITY_LEVELS - 1))
-
-
-def bit_price(quality: Tensor) -> Tensor:
-    """Squared error per pixel that a bit per pixel is worth, [B].
-
-    At high rates a quantiser of step s has dD/dR = -2 ln 2 s^2 / 12 per bit; that ties the price to the quality.
-    """
-    return float(np.log(2)) / 6 * nominal_step(quality).square()
-
-
 def chroma_weight(fraction: Tensor) -> Tensor:
-    """Weight of chroma errors by quality 0..1: as in `to_patches` at 1, six times that at 0.
+    """Weight of chroma errors by quantiser index as 0..1: as in `to_patches` at 1, six times that at 0.
 
     With equal weights, colour is the first thing to go at low rates; standard codecs quantise it more finely there too.
     """
     return 1 + 5 * (1 - fraction).square()
 
 
-def squared_error(picture: Picture, target: Picture, quality: Tensor) -> Tensor:
-    """Mean squared error per luma pixel, Y + (U + V) / 8 by the weight of chroma at this quality, [B]."""
-    return _error(picture, target, quality, torch.square)
+def squared_error(picture: Picture, target: Picture, qindex: Tensor) -> Tensor:
+    """Mean squared error per luma pixel, Y + (U + V) / 8 chroma weighed by quantiser index [B], [B]."""
+    return _error(picture, target, qindex, torch.square)
 
 
-def absolute_error(picture: Picture, target: Picture, quality: Tensor) -> Tensor:
+def absolute_error(picture: Picture, target: Picture, qindex: Tensor) -> Tensor:
     """Mean absolute error per luma pixel, planes weighted as in `squared_error`, [B]."""
-    return _error(picture, target, quality, torch.abs)
+    return _error(picture, target, qindex, torch.abs)
 
 
 def decibels(error: Tensor) -> Tensor:
@@ -60,22 +43,22 @@ def rate_distortion(outcome: Outcome, rate_weight: float, l1: float = 0.0) -> Te
         l1: weight of the absolute error beside the squared one.
     """
     pixels = outcome.target.luma[0].numel()
-    distortion = squared_error(outcome.picture, outcome.target, outcome.quality)
+    distortion = squared_error(outcome.picture, outcome.target, outcome.qindex)
     if l1:
-        distortion = distortion + l1 * absolute_error(outcome.picture, outcome.target, outcome.quality)
-    return rate_weight * outcome.bits / pixels + distortion / bit_price(outcome.quality)
+        distortion = distortion + l1 * absolute_error(outcome.picture, outcome.target, outcome.qindex)
+    return rate_weight * outcome.bits / pixels + distortion / bit_price(outcome.qindex)
 
 
 def relative(cost: Tensor) -> Tensor:
     """Logarithm of the rate-distortion cost of each sample, bits per pixel.
 
-    Between the lowest and the highest quality the cost grows a hundredfold, so that in a plain mean a few kilobits
+    Between the lowest and the highest rates the cost grows a hundredfold, so that in a plain mean a few kilobits
     count for nothing. A tenth less counts the same here at any rate and for any content, as it does in a BD-rate.
     """
     return (cost + SMALLEST_COST).log()
 
 
-def _error(picture: Picture, target: Picture, quality: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
+def _error(picture: Picture, target: Picture, qindex: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
     luma = norm(picture.luma - target.luma).mean((1, 2, 3))
     chroma = norm(picture.chroma - target.chroma).mean((1, 2, 3))
-    return luma + chroma * chroma_weight(quality_fraction(quality)) * CHROMA_GAIN**2 / 2
+    return luma + chroma * chroma_weight(qindex_fraction(qindex)) * CHROMA_GAIN**2 / 2

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from imfcodec.errors import ImfError, InputError
-from imfcodec.files import write_beside
+from imfcodec.files import list_folder, make_folder, write_beside
 from imfcodec.frames import Frame
 from imfcodec.training.dataset import Frames, StoredClip, load_store, read_index
 from imfcodec.video.reader import open_clip
@@ -49,7 +49,7 @@ def prepare(folder: Path, store: Path) -> int:
         InputError: the folder is missing, or nothing in it can be read.
     """
     files = _files(folder)
-    store.mkdir(parents=True, exist_ok=True)
+    make_folder(store)
     known = read_index(store) if (store / "index.json").exists() else {}
     index = {file.name: known[file.name] for file in files if file.name in known}
     try:
@@ -71,7 +71,7 @@ def _files(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name a folder of videos or photos")
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return [path for path in list_folder(folder) if path.is_file() and not path.name.startswith(".")]
 
 
 def _is_newer(file: Path, target: Path) -> bool:

@@ -1,16 +1,39 @@
-"""Runs a group of frames through the network as the codec would, with rates estimated instead of coded."""
+"""Runs plans as the codec does, with rates estimated instead of coded, and tells what became of every frame."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor, nn
 
-from imfcodec.models.alignment import Aligned, Reference
+from imfcodec.config import ModelConfig
+from imfcodec.models.coding import Role
+from imfcodec.models.executor import Executor, Known, Part, Qindices
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.prior import Condition, Role, TokenContext
-from imfcodec.models.rate import RateEstimator
+from imfcodec.models.structure import Level, Step
 from imfcodec.nn.picture import Picture
+from imfcodec.training.likelihoods import RateEstimator
+from imfcodec.training.tables import SymbolCounts
+
+
+class TrainedModel(nn.Module):
+    """All that is trained: the codec's network, and the factorised prior of z that its tables are made of.
+
+    Attributes:
+        counts: counts all symbols that rollouts code, where given.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.network = ImfNetwork(config)
+        self.bottleneck = EntropyBottleneck(config.hyper_channels)
+        self.counts: SymbolCounts | None = None
+
+    def estimator(self) -> RateEstimator:
+        """A symbol coder that estimates rates."""
+        return RateEstimator(self.bottleneck, self.counts)
 
 
 @dataclass(frozen=True)
@@ -21,97 +44,82 @@ class Outcome:
         role: what the frame was coded as.
         target, picture: original and decoded.
         bits: float [B], estimated.
-        quality: int64 [B].
-        aligned: the prediction, None for key frames.
-        reference: the nearest frame it was predicted from, None for key frames.
-        token, symbols: decoded token and its symbols (zeros for key frames).
+        qindex: int64 [B].
+        reference: the first frame it was predicted from, None for key frames.
+        symbols: of its token, None for key frames.
     """
 
     role: Role
     target: Picture
     picture: Picture
     bits: Tensor
-    quality: Tensor
-    aligned: Aligned | None
-    reference: Reference | None
-    token: Token
-    symbols: Token
+    qindex: Tensor
+    reference: Picture | None = None
+    symbols: Token | None = None
 
 
 class Rollout:
-    """Codes frames one after the other; the caller decides which decoded frame predicts which.
+    """Codes frames with a model that is trained."""
 
-    Args:
-        parts: of the token that are sent, "g" and "u"; what is not sent stays as guessed.
-    """
+    def __init__(self, model: TrainedModel) -> None:
+        self._network = model.network
+        self._executor = Executor(model.network, model.estimator(), self._count)
+        self._bits: dict[int, Tensor] = {}
 
-    def __init__(self, network: ImfNetwork, parts: tuple[str, ...] = ("g", "u")) -> None:
-        self.network, self.parts = network, parts
+    def key(self, target: Picture, qindex: Tensor) -> tuple[Outcome, Known]:
+        """Code key frames; what is known of them is the anchor of what follows."""
+        known = self._executor.key(qindex, target, target)
+        return Outcome(Role.KEY, target, _picture(known), self._bits.pop(0), qindex), known
 
-    def zero(self, like: Picture) -> Token:
-        """The token of an anchor of the size of `like`."""
-        batch, _, height, width = like.luma.shape
-        return Token.zeros(batch, height, width, self.network.config, like.luma)
+    def given(self, picture: Picture, known: Known | None = None) -> Known:
+        """A picture as it is, as the reference of a frame whose token is known, or as an anchor."""
+        batch, _, height, width = picture.luma.shape
+        zero = Token.zeros(batch, height, width, self._network.config, picture.luma)
+        token, symbols = (zero, zero) if known is None else (known.token, known.symbols)
+        return Known(token, symbols, self._network.reference(picture, token, self._network.no_symbols(picture)))
 
-    def key(self, target: Picture, quality: Tensor) -> Outcome:
-        """Code key frames."""
-        coder = self._coder(target)
-        condition = self._condition(Role.KEY, quality)
-        y = self.network.code_latent(coder, condition, None, target, target)
-        picture = self.network.decode_frame(y, None, quality)
-        token = self.zero(target)
-        return Outcome(Role.KEY, target, picture, coder.bits, quality, None, None, token, token)
+    def run(
+        self, levels: Sequence[Level], known: dict[int, Known], qindices: Qindices, frames: Mapping[int, Picture]
+    ) -> dict[int, Outcome]:
+        """Code levels of a plan, whose anchor is in `known`; outcomes by position."""
+        for level in levels:
+            self._executor.run(level, known, qindices, frames)
+        steps = [step for level in levels for step in level]
+        pictures = {step.position: _picture(known[step.position]) for step in steps if step.latent}
+        tokens = [step for step in steps if not step.latent]
+        if tokens:
+            rendered = self._executor.render(tokens, known, qindices)
+            pictures |= {step.position: picture for step, picture in zip(tokens, rendered, strict=True)}
+        return {step.position: self._outcome(step, known, qindices, frames, pictures) for step in steps}
 
-    def golden(
-        self, target: Picture, anchor: Reference, quality: Tensor, span: Tensor, near: Token, refine: bool = True
+    def advance(self, golden: Known) -> Known:
+        """A golden frame as the anchor of what follows."""
+        return self._executor.advance(golden)
+
+    def _outcome(
+        self,
+        step: Step,
+        known: Mapping[int, Known],
+        qindices: Qindices,
+        frames: Mapping[int, Picture],
+        pictures: Mapping[int, Picture],
     ) -> Outcome:
-        """Code golden frames from one anchor. `near` holds the symbols of the golden token before."""
-        zero = self.zero(target)
-        return self._predicted(
-            target, [anchor], zero, (near, zero), torch.zeros_like(quality), Role.GOLDEN, quality, span, refine
+        return Outcome(
+            step.role,
+            frames[step.position],
+            pictures[step.position],
+            self._bits.pop(step.position),
+            qindices.of(step),
+            _picture(known[step.references[0]]),
+            known[step.position].symbols,
         )
 
-    def between(
-        self,
-        target: Picture,
-        references: list[Reference],
-        guess: Token,
-        near: tuple[Token, Token],
-        level: Tensor,
-        quality: Tensor,
-        span: Tensor,
-        place: Tensor,
-        refine: bool,
-    ) -> Outcome:
-        """Code token frames from one or two references."""
-        return self._predicted(target, references, guess, near, level, Role.TOKEN, quality, span, refine, place)
+    def _count(self, steps: Sequence[Step], part: Part, bits: Tensor) -> None:
+        shares = bits.reshape(max(1, len(steps)), -1)
+        for position, share in zip([step.position for step in steps] or [0], shares, strict=True):
+            self._bits[position] = self._bits.get(position, torch.zeros_like(share)) + share
 
-    def _predicted(
-        self,
-        target: Picture,
-        references: list[Reference],
-        guess: Token,
-        near: tuple[Token, Token],
-        level: Tensor,
-        role: Role,
-        quality: Tensor,
-        span: Tensor,
-        refine: bool,
-        place: Tensor | None = None,
-    ) -> Outcome:
-        network, coder = self.network, self._coder(target)
-        place = torch.zeros(len(quality), device=quality.device) if place is None else place
-        condition = self._condition(role, quality)
-        token = network.encode_token(target.luma, references, guess, place, quality)
-        token = Token(token.g if "g" in self.parts else guess.g, token.u if "u" in self.parts else guess.u)
-        decoded, symbols = network.code_token(coder, TokenContext(guess, near, level, span, condition), token)
-        aligned = network.predict(decoded, references, place)
-        y = network.code_latent(coder, condition, aligned, target, target) if refine else None
-        picture = network.decode_frame(y, aligned, quality)
-        return Outcome(role, target, picture, coder.bits, quality, aligned, references[0], decoded, symbols)
 
-    def _coder(self, target: Picture) -> RateEstimator:
-        return RateEstimator(target.luma.shape[0], target.luma.device)
-
-    def _condition(self, role: Role, quality: Tensor) -> Condition:
-        return Condition(torch.full_like(quality, int(role)), quality)
+def _picture(known: Known) -> Picture:
+    assert known.reference is not None, "key and golden frames are references"
+    return known.reference.picture

@@ -136,7 +136,7 @@ class Sampler:
         still = span > 0 and self._photos is not None and (self._photos_alone or generator.random() < config.stills)
         clip = self._photos.draw(generator, 0) if still and self._photos else self._clip(generator, span)
         start = 0 if still else int(generator.integers(len(clip) - span))
-        backwards = generator.random() < config.reverse
+        backwards = generator.random() < config.reverse and clip.qindex < 0  # predictions come before targets
         times = tuple(start + (span - offset if backwards else offset) for offset in offsets)
         factor = self._factor(generator, clip)
         scaled = _scaled(clip, factor, config.crop, config.crop // 4 if still else 0)

@@ -10,13 +10,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from imfcodec.errors import UsageError
-from imfcodec.models.network import ImfNetwork
 from imfcodec.training.config import StageConfig
 from imfcodec.training.critic import CriticTrainer
 from imfcodec.training.dataset import as_pictures
 from imfcodec.training.loader import GroupLoader
 from imfcodec.training.objectives import make_objective
 from imfcodec.training.prepare import open_stores
+from imfcodec.training.rollout import TrainedModel
 from imfcodec.training.start import load_start, start_as_transform_codec
 from imfcodec.training.trainer import CHECKPOINT, MODEL, Trainer, Validate
 
@@ -62,14 +62,14 @@ def train(
     loader = GroupLoader(
         stores, config.data, objective, config.seed, fabric.global_rank, fabric.world_size, fabric.device
     )
-    network = ImfNetwork(config.model)
+    model = TrainedModel(config.model)
     resuming = (run / CHECKPOINT).exists()
     if not resuming:
-        _start(network, loader, start, config)
+        _start(model, loader, start, config)
     critic = CriticTrainer(config.critic, fabric) if config.critic else None
     if critic and critic.critic.notice:
         say(critic.critic.notice)
-    trainer = Trainer(config, network, objective, loader, run, fabric, critic=critic, validate=validate, say=say)
+    trainer = Trainer(config, model, objective, loader, run, fabric, critic=critic, validate=validate, say=say)
     if resuming:
         trainer.resume()
         say(f"going on from step {trainer.step} of {run / CHECKPOINT}")
@@ -95,13 +95,13 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _start(network: ImfNetwork, loader: GroupLoader, start: str | None, config: StageConfig) -> None:
+def _start(model: TrainedModel, loader: GroupLoader, start: str | None, config: StageConfig) -> None:
     if start is None or "" not in config.start:  # something keeps the weights it begins with
         size, count = config.data.crop, -(-START_PICTURES // config.data.batch)
-        frames = [batch.frames[:, 0] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
-        start_as_transform_codec(network, as_pictures(torch.cat(frames).cpu(), size, size))
+        frames = [batch.frames[:, -1] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
+        start_as_transform_codec(model.network, as_pictures(torch.cat(frames).cpu(), size, size))
     if start is not None:
-        load_start(network, start, config.start)
+        load_start(model, start, config.start)
 
 
 def _say_nothing(line: str) -> None:

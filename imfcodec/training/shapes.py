@@ -1,37 +1,32 @@
-"""Which frames of a group are coded, and from which references: drawn once a step, for all samples alike."""
+"""Which frames of a group are coded, and how: drawn once a step, for all samples alike."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from imfcodec.models.structure import TokenPlace
+from imfcodec.models.structure import Chunk, Level, Step, needed, plan, undecided
 from imfcodec.training.dataset import GroupShape
-
-LOW_DELAY_REACH = 3  # a low-delay frame is drawn this soon after the anchor
 
 
 @dataclass(frozen=True)
 class ChunkShape(GroupShape):
-    """A key frame, a golden frame `span` later (the anchor), and what follows it.
+    """A key frame, a golden frame `lead` later (the anchor), and part of the chunk that follows it.
 
     Attributes:
-        span: frames between golden frames.
-        places: token frames after the anchor, in coding order.
-        low_delay: they are predicted from the past alone; else a second golden frame lies `span` after the anchor.
-        refine: token frames have y.
+        lead: frames from the key frame to the anchor; 0 makes the key frame the anchor.
+        chunk: that follows the anchor.
+        levels: the part of the chunk's plan that is coded.
     """
 
-    span: int
-    places: tuple[TokenPlace, ...]
-    low_delay: bool
-    refine: bool
+    lead: int
+    chunk: Chunk
+    levels: tuple[Level, ...]
 
     @classmethod
-    def of(cls, span: int, places: tuple[TokenPlace, ...], low_delay: bool, refine: bool) -> "ChunkShape":
+    def of(cls, lead: int, chunk: Chunk, levels: list[Level]) -> "ChunkShape":
         """The shape with the offsets that follow from its parts."""
-        ends = {0, span} if low_delay else {0, span, 2 * span}
-        offsets = tuple(sorted(ends | {span + place.position for place in places}))
-        return cls(offsets, span, places, low_delay, refine)
+        ends = {0, lead} | {lead + step.position for level in levels for step in level}
+        return cls(tuple(sorted(ends)), lead, chunk, tuple(levels))
 
 
 @dataclass(frozen=True)
@@ -40,25 +35,25 @@ class PairShape(GroupShape):
 
     Attributes:
         span: frames between the references.
-        position: of the target.
+        target: how the target is coded.
     """
 
     span: int
-    position: int
+    target: Step
 
 
-def dyadic_places(generator: np.random.Generator, span: int, depth: int) -> tuple[TokenPlace, ...]:
-    """One place a level, each beside the one before, at random on either side."""
-    places: list[TokenPlace] = []
-    left, right = 0, span
-    while len(places) < depth and right - left > 1:
-        middle = (left + right) // 2
-        places.append(TokenPlace(middle, left, right))
-        left, right = (left, middle) if generator.random() < 0.5 else (middle, right)
-    return tuple(places)
+def draw_chunk(generator: np.random.Generator, length: int, split_chance: float) -> Chunk:
+    """A chunk of `length` frames whose intervals are each split with the same chance."""
+    chunk = Chunk(length, True)
+    while intervals := undecided(chunk):
+        flags = tuple(bool(flag) for flag in generator.random(len(intervals)) < split_chance)
+        chunk = Chunk(length, True, (*chunk.splits, *flags))
+    return chunk
 
 
-def delay_places(generator: np.random.Generator) -> tuple[TokenPlace, ...]:
-    """A low-delay frame soon after the anchor and the next one."""
-    first = int(generator.integers(1, LOW_DELAY_REACH + 1))
-    return TokenPlace(first, 0, 0), TokenPlace(first + 1, first, first)
+def draw_part(generator: np.random.Generator, chunk: Chunk) -> list[Level]:
+    """What a random frame of a chunk depends on: its path through the tree, with one or more levels of each kind."""
+    levels = plan(chunk)
+    deepest = levels[-1]
+    step = deepest[int(generator.integers(len(deepest)))]
+    return needed(levels, step.position)

@@ -3,7 +3,7 @@
 Everything random in a step follows from (seed, step, process), so the step number is all there is to restore.
 """
 
-import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,13 +13,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from imfcodec.errors import ImfError, UsageError
-from imfcodec.models.network import ImfNetwork
+from imfcodec.files import make_folder
 from imfcodec.nn.picture import Picture
 from imfcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from imfcodec.training.config import StageConfig
@@ -29,10 +28,13 @@ from imfcodec.training.export import export
 from imfcodec.training.loader import GroupLoader
 from imfcodec.training.logbook import Logbook
 from imfcodec.training.objectives import Objective
+from imfcodec.training.rollout import TrainedModel
+from imfcodec.training.tables import SymbolCounts
 from imfcodec.training.watch import TokenEntropy
 
 LOG_SECONDS, SAVE_SECONDS = 30.0, 180.0
 MOST_PASSED_OVER = 5
+FITTING_BATCHES = 24  # to which exported tables are fitted
 CHECKPOINT, MODEL = "checkpoint.pt", "model.safetensors"
 
 
@@ -74,17 +76,15 @@ class StepResult(NamedTuple):
 
 
 class TrainingStep(nn.Module):
-    """Network and objective as one module: data-parallel training needs a single forward pass a step."""
+    """Model and objective as one module: data-parallel training needs a single forward pass a step."""
 
-    AUXILIARY_WEIGHT = 1e-3  # of the loss that places the quantiles of z, which export needs
-
-    def __init__(self, network: ImfNetwork, objective: Objective, perceptual: PerceptualLoss | None = None) -> None:
+    def __init__(self, model: TrainedModel, objective: Objective, perceptual: PerceptualLoss | None = None) -> None:
         super().__init__()
-        self.network, self.objective, self.perceptual = network, objective, perceptual
+        self.model, self.objective, self.perceptual = model, objective, perceptual
         self.entropy = TokenEntropy()
 
     def forward(self, batch: Batch, rate_weight: float) -> StepResult:
-        parts = self.objective(self.network, batch, rate_weight)
+        parts = self.objective(self.model, batch, rate_weight)
         self.entropy.add(parts.outcomes.values())
         loss, figures = parts.loss, parts.figures
         decoded: list[Picture] = []
@@ -95,17 +95,14 @@ class TrainingStep(nn.Module):
             extra, more = self.perceptual(decoded, targets)
             loss, figures = loss + extra, figures | more
         figures = {"loss": loss.detach(), **figures}
-        bottleneck = self.network.latent_prior.bottleneck
-        assert isinstance(bottleneck, EntropyBottleneck)
-        loss = loss + self.AUXILIARY_WEIGHT * bottleneck.loss()
         return StepResult(loss, figures, [Picture(*(plane.detach() for plane in p)) for p in decoded], targets)
 
 
 class Trainer:
-    """Trains a network; stops, saves and resumes at any step.
+    """Trains a model; stops, saves and resumes at any step.
 
     Args:
-        network: to be trained, moved to Fabric's device.
+        model: to be trained, moved to Fabric's device.
         critic: perceptual losses, and the discriminator that is trained beside the network; or none.
         run: folder for checkpoint, model and log.
         validate: measures the exported model from time to time (first process only); None for never.
@@ -115,7 +112,7 @@ class Trainer:
     def __init__(
         self,
         config: StageConfig,
-        network: ImfNetwork,
+        model: TrainedModel,
         objective: Objective,
         loader: GroupLoader,
         run: Path,
@@ -127,19 +124,19 @@ class Trainer:
     ) -> None:
         self.config, self.loader, self.run, self.fabric = config, loader, run, fabric
         self.validate, self.say = validate, say
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster everywhere
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster everywhere
         settings = config.optimizer
         optimizer = torch.optim.AdamW(
-            network.parameters(), settings.rate, betas=settings.betas, weight_decay=settings.weight_decay
+            model.parameters(), settings.rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
         self.critic = critic
         perceptual = critic.generator_loss if critic else None
-        self.module, self.optimizer = fabric.setup(TrainingStep(self.network, objective, perceptual), optimizer)
-        self.average = AveragedModel(self.network, multi_avg_fn=power_average(config.average_power))
+        self.module, self.optimizer = fabric.setup(TrainingStep(self.model, objective, perceptual), optimizer)
+        self.average = AveragedModel(self.model, multi_avg_fn=power_average(config.average_power))
         self.step, self.seconds = 0, 0.0
         self._passed_over = 0  # steps in a row
         if fabric.is_global_zero:
-            run.mkdir(parents=True, exist_ok=True)
+            make_folder(run)
         self.log = Logbook(run if fabric.is_global_zero else None, say)
 
     @property
@@ -152,7 +149,7 @@ class Trainer:
 
     def train(self, stop_after: float = math.inf) -> None:
         """Train to the end of the stage, or for `stop_after` minutes more, then save, export and validate."""
-        self.network.train()
+        self.model.train()
         if self.step == 0:
             self._validate()  # what the run starts from
         stop = self.seconds + 60 * stop_after
@@ -205,7 +202,7 @@ class Trainer:
         figures = {**result.figures, "norm": norm}
         if torch.isfinite(norm) or self.config.precision == "16-mixed":  # there the scaler passes over the step
             self.optimizer.step()
-            self.average.update_parameters(self.network)
+            self.average.update_parameters(self.model)
             self._passed_over = 0
             figures |= self.critic.advance(result.decoded, result.targets) if self.critic else {}
         else:
@@ -227,7 +224,7 @@ class Trainer:
         state = {
             "stage": self.config.name,
             "model": self.config.model.to_dict(),
-            "network": self.network.state_dict(),
+            "weights": self.model.state_dict(),
             "average": self.average.module.state_dict(),
             "averaged": self.average.n_averaged,
             "optimizer": self.optimizer.state_dict(),
@@ -250,7 +247,7 @@ class Trainer:
         state = load_checkpoint(path)
         if (state["stage"], state["model"]) != (self.config.name, self.config.model.to_dict()):
             raise UsageError(f"{path} is of stage {state['stage']} or another model; choose another --output")
-        self.network.load_state_dict(state["network"])
+        self.model.load_state_dict(state["weights"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.copy_(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -260,11 +257,16 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def export(self) -> Path:
-        """Write the averaged weights as a model file."""
+        """Write the averaged weights as a model file, tables fitted to what they code of some batches."""
         path = self.run / MODEL
-        average = copy.deepcopy(self.average.module)  # export fills table buffers that training keeps empty
-        assert isinstance(average, ImfNetwork)
-        export(average, path)
+        average = self.average.module
+        assert isinstance(average, TrainedModel)
+        average.counts = counts = SymbolCounts(average.network.config.hyper_channels)
+        with torch.no_grad(), self.fabric.autocast():
+            for batch in itertools.islice(self.loader.batches(0), FITTING_BATCHES):
+                self.module.objective(average, batch, 1.0)
+        average.counts = None
+        export(average.network, average.bottleneck, counts, path)
         return path
 
     def _write_log(self) -> None:

@@ -1,4 +1,4 @@
-"""Early warnings: values that are not finite, tokens that say nothing, alignment worse than standing still."""
+"""Early warnings: values that are not finite, tokens that say nothing, frames worse than standing still."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from imfcodec.training.rollout import Outcome
 
 DEAD_BITS = 0.05  # a token dimension of less entropy is dead
 LEAST_LIVE = 0.1  # share of live dimensions below which a warning is due
-LOST_DB = 0.5  # prediction worse than the unmoved reference by this
+LOST_DB = 0.5  # frame worse than the unmoved reference by this
 _REACH = 8  # larger symbols are counted together
 
 
@@ -28,7 +28,7 @@ class TokenEntropy:
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count the symbols of predicted frames."""
         for outcome in outcomes:
-            if outcome.aligned is not None:
+            if outcome.symbols is not None:
                 size = self.FREQUENCIES
                 self._count("g", outcome.symbols.g)
                 self._count("u", outcome.symbols.u[..., :size, :size].flatten(1))
@@ -59,8 +59,8 @@ def find_problems(figures: dict[str, float]) -> list[str]:
     for name in ("g", "u"):
         if (share := figures.get(f"live/{name}", 1.0)) < LEAST_LIVE:
             problems.append(f"dead tokens: {share:.0%} of {name}'s dimensions carry more than {DEAD_BITS} bit")
-    for name, moved in figures.items():
-        still = figures.get(name.replace("moved_", "copy_"), -math.inf)
-        if name.endswith("/moved_psnr_y") and moved < still - LOST_DB:
-            problems.append(f"collapse: {name} {moved:.1f} dB is below the unmoved reference, {still:.1f} dB")
+    for name, decoded in figures.items():
+        still = figures.get(name.replace("/psnr_y", "/copy_psnr_y"), -math.inf)
+        if name.endswith("/psnr_y") and decoded < still - LOST_DB:
+            problems.append(f"collapse: {name} {decoded:.1f} dB is below the unmoved reference, {still:.1f} dB")
     return problems

@@ -1,10 +1,30 @@
 """What a reader tells its user about a source: one line each, for what is not taken over or not as it should be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from imfcodec.video.journal import Journal
 from imfcodec.video.timeline import Timeline
 from imfcodec.video.tracks import Track
+
+Say = Callable[[str], None]
+
+
+class Notes:
+    """Hands lines about a file to whoever listens, each line once."""
+
+    def __init__(self, place: str | Path | BinaryIO, say: Say | None) -> None:
+        self._name = str(place) if isinstance(place, str | Path) else str(getattr(place, "name", "stream"))
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, lines: Iterable[str]) -> None:
+        """Say the lines, with the file's name before them."""
+        for line in lines:
+            if self._say and line not in self._said:
+                self._say(f"{self._name}: {line}")
+            self._said.add(line)
 
 
 def container_notes(left: Sequence[Track], chapters: int) -> list[str]:

@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, Colour, Frame, Plane, VideoFormat
+from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.video.audio import SoundDecoder, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
 from imfcodec.video.journal import Journal
@@ -57,6 +58,7 @@ def open_clip(
     raw: RawSpec | None = None,
     audio: bool = True,
     options: SourceOptions | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> "ClipReader":
     """Open a video file or a pipe for reading; use the result as a context manager.
 
@@ -66,12 +68,13 @@ def open_clip(
         raw: size, rate and pixel format of headerless video.
         audio: False leaves the sound alone, whatever it is.
         options: which tracks, what to do about damage and interlacing; None stands for the defaults.
+        limits: frames may have so many pixels, and there may be so many of them.
     Raises:
         UsageError: headerless video without `raw`, a track that is not there, a rate for a source that has stamps.
         InputError: the file is missing, not a video, without a single frame or, with `strict`, damaged.
-        LimitError: the frame size is outside what can be coded.
+        LimitError: the frame size is outside what can be coded, or a limit is exceeded.
     """
-    return ClipReader(path, raw=raw, audio=audio, options=options or SourceOptions())
+    return ClipReader(path, raw=raw, audio=audio, options=options or SourceOptions(), limits=limits)
 
 
 def tracks_of(path: str | Path) -> tuple[str, int, list[Track]]:
@@ -80,7 +83,7 @@ def tracks_of(path: str | Path) -> tuple[str, int, list[Track]]:
     Raises:
         InputError: FFmpeg cannot read the file.
     """
-    with Source(path, None, SourceOptions()).open() as container:
+    with Source(path, None, SourceOptions(), DEFAULT_LIMITS).open() as container:
         return container.format.name, len(container.chapters()), list_tracks(container)
 
 
@@ -97,10 +100,10 @@ class ClipReader:
     """
 
     def __init__(
-        self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool, options: SourceOptions
+        self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool, options: SourceOptions, limits: Limits
     ) -> None:
-        self._source = Source(path, raw, options)
-        self._options = options
+        self._source = Source(path, raw, options, limits)
+        self._options, self._limits = options, limits
         self._containers: list[InputContainer] = []
         self._journal = Journal()
         self.notes: list[str] = []
@@ -123,7 +126,7 @@ class ClipReader:
         if first is None:
             raise self._nothing_to_see(stream)
         self.format = _described_format(stream, self._timeline, first)
-        self.format.check_limits()
+        self._limits.check_format(self.format)
         self.notes += picture_notes(self._journal, self._timeline, self._options.deinterlace)
         self._check_strict()
         self._pictures: Iterator[av.VideoFrame] | None = itertools.chain([first], pictures)
@@ -151,7 +154,7 @@ class ClipReader:
         rates = _claimed_rates(stream, self._options.rate, unstamped)
         context = stream.codec_context
         if context.width and context.height:
-            VideoFormat(context.width, context.height, rates[0], Fraction(1)).check_limits()
+            self._limits.check_format(VideoFormat(context.width, context.height, rates[0], Fraction(1)))
         if self._even:
             return even_timeline(rates[0], None if self._source.is_stream else stream.duration)
         self._scan()
@@ -168,7 +171,7 @@ class ClipReader:
             video = self._source.video_stream(container, self._video_index)
             audio = None if self._audio_index is None else _audio_stream(container, self._audio_index)
             with container_complaints(container, self._journal):
-                for _ in self._source.decode(container, video, audio, self._journal):
+                for _ in self._limits.counted(self._source.decode(container, video, audio, self._journal)):
                     pass
             self._journal.compare_end(claimed_end(container, video), _fraction(video.time_base) or _DEFAULT_BASE)
             if video.metadata.get("alpha_mode") == "1":
@@ -214,8 +217,12 @@ class ClipReader:
 
         Raises:
             InputError: with `strict`, a pipe turns out to be cut off.
+            LimitError: there are more frames than allowed.
             UsageError: a pipe is iterated a second time.
         """
+        return self._limits.counted(self._timed_frames())
+
+    def _timed_frames(self) -> Iterator[Frame]:
         index, last = 0, None
         for picture in itertools.chain(self._take_pictures(), (None,)):
             while last is not None and index in self._timeline.repeats:

@@ -20,7 +20,9 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
-from imfcodec.frames import MAX_HEIGHT, MAX_WIDTH, VideoFormat
+from imfcodec.files import check_name, open_input
+from imfcodec.frames import VideoFormat
+from imfcodec.limits import Limits
 from imfcodec.video.journal import Journal
 from imfcodec.video.series import is_series, list_series
 from imfcodec.video.timeline import Rebaser, StampGuesser
@@ -85,20 +87,23 @@ class Source:
         series: the pictures of a series, None for anything else.
     """
 
-    def __init__(self, path: str | Path | BinaryIO, raw: RawSpec | None, options: SourceOptions) -> None:
+    def __init__(
+        self, path: str | Path | BinaryIO, raw: RawSpec | None, options: SourceOptions, limits: Limits
+    ) -> None:
         self.is_stream = not isinstance(path, str | Path)
         self.name = str(getattr(path, "name", "stream")) if self.is_stream else str(path)
         self.series: list[Path | None] | None = None
-        self._raw, self._options = raw, options
+        self._raw, self._options, self._limits = raw, options, limits
         # The prefix keeps FFmpeg from taking "a:b.mp4" for a network address.
         self._target = f"file:{path}" if isinstance(path, str | Path) else CountingReader(path)
         self._path = Path(path) if isinstance(path, str | Path) else None
         if raw is not None:
-            VideoFormat(raw.width, raw.height, raw.frame_rate, Fraction(1)).check_limits()
+            limits.check_format(VideoFormat(raw.width, raw.height, raw.frame_rate, Fraction(1)))
         if self._path is not None:
             self._check_file(self._path)
 
     def _check_file(self, path: Path) -> None:
+        check_name(self.name)
         if self._raw is None and is_series(path):
             self.series = list_series(path, allow_gaps=self._options.allow_gaps)
             return
@@ -181,7 +186,7 @@ class Source:
         # Threads by frame would report an error late, and take good pictures with it.
         stream.thread_type = "SLICE"
         # FFmpeg would otherwise allocate whatever size a hostile stream claims half-way.
-        stream.codec_context.options = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}
+        stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
         return stream
 
     def decode(
@@ -233,7 +238,7 @@ class Source:
         if isinstance(self._target, CountingReader):
             return y4m_ends_early(self._target.head, self._target.length, count, frame_bytes)
         assert self._path is not None
-        with open(self._path, "rb") as file:
+        with open_input(self._path) as file:
             return y4m_ends_early(file.read(4096), self._path.stat().st_size, count, frame_bytes)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from imfcodec.files import open_input
+
 _HEAD_BYTES = 4096
 _BOX_HEAD_BYTES = 24
 _MIN_BOX_BYTES = 8
@@ -42,7 +44,7 @@ def ends_early(path: Path) -> bool:
     if not path.is_file():
         return False
     length = path.stat().st_size
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         head = file.read(_HEAD_BYTES)
         if head[4:8] in _ISO_FIRST_BOXES:
             return _ends_within(file, length, _iso_box_size)

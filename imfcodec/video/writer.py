@@ -5,18 +5,17 @@
 | `.mp4` | H.264, visually lossless (CRF 10); an odd size is padded to even by repeating the edge | copied |
 | `.mkv` | FFV1, lossless; time stamps in milliseconds | copied |
 | `.y4m`, binary stream | the exact frames, evenly spaced | none |
-| folder, `%05d.png` | one 8-bit RGB picture a frame, numbered from 1 | none |
+| folder, `%05d.png` | one 8-bit RGB picture a frame, numbered from 1; `%%` is a percent sign | none |
+| pipe or device without such a suffix | as `.y4m` | none |
 
 Pixels are always written as stored. MP4 and MKV carry the rotation for the player to apply; Y4M and PNG do not, so
-that pictures line up with the coded ones. Files are written beside the target and renamed when complete: a failure
-leaves nothing behind.
+that pictures line up with the coded ones. Files are written as `imfcodec.files` says: complete or not at all. An MP4
+that goes into a pipe is made of fragments.
 """
 
 import contextlib
 import os
 import re
-import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
@@ -32,7 +31,8 @@ from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from imfcodec.errors import ImfError, InputError, UsageError
+from imfcodec.errors import InputError, OutputError, UsageError
+from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, series_names, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
 from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
 from imfcodec.video.matroska import set_display_aspect
@@ -43,8 +43,8 @@ _CONTAINERS = {
     ".mkv": ("matroska", "ffv1", {"level": "3"}),
 }
 SOUND_SUFFIXES = frozenset(_CONTAINERS)
+_PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}}
 _DEFAULT_PNG_NAME = "%05d.png"
-_PNG_NUMBER = re.compile(r"%0?(\d*)d")
 
 _MAX_ASPECT_TERM = 1 << 16
 
@@ -80,21 +80,25 @@ def open_writer(
     """
     if not isinstance(path, str | Path):
         return _Y4mWriter(_StreamSink(path), format)
-    target = Path(path)
+    check_name(path)
     if _is_series(path):
-        return _PngWriter(target, format, overwrite)
-    if target.suffix.lower() not in {*_CONTAINERS, ".y4m"}:
-        raise UsageError(f"{path}: unknown kind of target; use .mp4, .mkv, .y4m, a folder/ or a %05d.png pattern")
-    sink = _FileSink(target, overwrite)
-    if target.suffix.lower() == ".y4m":
-        return _Y4mWriter(sink, format)
-    return _ContainerWriter(sink, format, audio)
+        return _PngWriter(path, format, overwrite)
+    suffix = Path(path).suffix.lower()
+    if suffix in _CONTAINERS:
+        return _ContainerWriter(OutputFile(path, overwrite=overwrite), suffix, format, audio)
+    if suffix == ".y4m" or _is_pipe(path):
+        return _Y4mWriter(OutputFile(path, overwrite=overwrite), format)
+    raise UsageError(f"{path}: unknown kind of target; use .mp4, .mkv, .y4m, a folder/ or a %05d.png pattern")
 
 
 def _is_series(path: str | Path) -> bool:
-    if str(path).endswith(("/", os.sep)):
+    if str(path).endswith(os.sep) or Path(path).is_dir():
         return True
-    return Path(path).is_dir() if not Path(path).suffix else bool(re.search(r"%\d*d.*\.png$", Path(path).name, re.I))
+    return "%" in Path(path).name and Path(path).suffix.lower() == ".png"
+
+
+def _is_pipe(path: str | Path) -> bool:
+    return Path(path).exists() and not Path(path).is_file()
 
 
 class ClipWriter(ABC):
@@ -193,48 +197,10 @@ class ClipWriter(ABC):
 def _named_errors(name: str) -> Iterator[None]:
     """Turn failures of the disk and of FFmpeg into one-line errors that name the target."""
     try:
-        yield
-    except BrokenPipeError:
-        raise  # a reader that closes its end of a pipe is for the command line to handle
-    except (OSError, av.error.FFmpegError) as error:
-        raise ImfError(f"{name}: cannot be written: {error.strerror or error}") from error
-
-
-def _part_path(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-
-
-def _check_target(target: Path) -> None:
-    if not target.parent.is_dir():
-        raise UsageError(f"{target}: the folder {target.parent} does not exist; create it first")
-
-
-class _FileSink:
-    """A file written under a temporary name beside its target."""
-
-    def __init__(self, target: Path, overwrite: bool) -> None:
-        _check_target(target)
-        if target.is_dir():
-            raise UsageError(f"{target}: is a folder; name a file")
-        if target.exists() and not overwrite:
-            raise UsageError(f"{target}: exists already; name another target or allow overwriting")
-        self.target = target
-        self.name = str(target)
-        self.part = _part_path(target)
-
-    def open(self) -> BinaryIO:
-        with _named_errors(self.name):
-            return open(self.part, "xb")
-
-    def commit(self, file: BinaryIO | None) -> None:
-        if file is not None:
-            file.close()
-        os.replace(self.part, self.target)
-
-    def discard(self, file: BinaryIO | None) -> None:
-        if file is not None:
-            file.close()
-        self.part.unlink(missing_ok=True)
+        with named_errors(name):
+            yield
+    except av.error.FFmpegError as error:
+        raise OutputError(f"{name}: cannot be written: {error.strerror or error}") from error
 
 
 class _StreamSink:
@@ -242,23 +208,20 @@ class _StreamSink:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.name = str(getattr(stream, "name", "stream"))
-        self._stream = stream
+        self.file = stream
 
-    def open(self) -> BinaryIO:
-        return self._stream
+    def commit(self) -> None:
+        self.file.flush()
 
-    def commit(self, file: BinaryIO | None) -> None:
-        self._stream.flush()
-
-    def discard(self, file: BinaryIO | None) -> None:
+    def discard(self) -> None:
         """Leave the stream alone: what has gone out cannot be taken back."""
 
 
 class _Y4mWriter(ClipWriter):
-    def __init__(self, sink: _FileSink | _StreamSink, format: VideoFormat) -> None:
+    def __init__(self, sink: OutputFile | _StreamSink, format: VideoFormat) -> None:
         super().__init__(sink.name, format)
         self._sink = sink
-        self._file = sink.open()
+        self._file = sink.file
 
     def _write(self, frame: Frame) -> None:
         if not self._frame_count:
@@ -268,10 +231,10 @@ class _Y4mWriter(ClipWriter):
             self._file.write(np.ascontiguousarray(plane).data)
 
     def _finish(self) -> None:
-        self._sink.commit(self._file)
+        self._sink.commit()
 
     def _discard(self) -> None:
-        self._sink.discard(self._file)
+        self._sink.discard()
 
 
 def _y4m_header(video: VideoFormat) -> bytes:
@@ -287,20 +250,23 @@ class _ContainerWriter(ClipWriter):
     holds_audio = True
     holds_times = True
 
-    def __init__(self, sink: _FileSink, format: VideoFormat, audio: AudioTrack | None) -> None:
+    def __init__(self, sink: OutputFile, suffix: str, format: VideoFormat, audio: AudioTrack | None) -> None:
         super().__init__(sink.name, format)
         self._sink = sink
         self._audio = audio
         self._frame_ticks = max(1, round(1 / (format.frame_rate * format.time_base)))
         self._pending: Frame | None = None  # a frame's duration is known when the next one comes
         self._fill = PcmFiller(audio) if audio else None
-        container_name, codec, options = _CONTAINERS[sink.target.suffix.lower()]
-        self._patches_aspect = container_name == "matroska" and format.sample_aspect != 1
-        with _named_errors(self._name):
+        container_name, codec, options = _CONTAINERS[suffix]
+        can_seek = sink.file.seekable()
+        self._patches_aspect = can_seek and container_name == "matroska" and format.sample_aspect != 1
+        extra = {} if can_seek else _PIPE_OPTIONS.get(suffix, {})
+        if self._patches_aspect:
             # Checksums over the head would not survive that the shape of pixels is put into it.
-            checksums = {"write_crc32": "0"} if self._patches_aspect else {}
-            self._container = av.open(str(sink.part), "w", format=container_name, options=checksums)
+            extra = {"write_crc32": "0"}
         try:
+            with _named_errors(self._name):
+                self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
             with _named_errors(self._name):
@@ -352,17 +318,19 @@ class _ContainerWriter(ClipWriter):
         self._container.mux(self._video_stream.encode(None))
         self._container.close()
         if self._patches_aspect:
-            video = self._format
-            with open(self._sink.part, "r+b") as file:
-                aspect = video.sample_aspect * video.width / video.height
-                set_display_aspect(file, aspect.limit_denominator(_MAX_ASPECT_TERM))
-        self._sink.commit(None)
+            self._patch_aspect()
+        self._sink.commit()
+
+    def _patch_aspect(self) -> None:
+        aspect = self._format.sample_aspect * self._format.width / self._format.height
+        with open(self._sink.path, "r+b") as file:
+            set_display_aspect(file, aspect.limit_denominator(_MAX_ASPECT_TERM))
 
     def _discard(self) -> None:
         # A trailer that cannot be written does not matter for a file that goes away.
-        with contextlib.suppress(av.error.FFmpegError):
+        with contextlib.suppress(av.error.FFmpegError, AttributeError):
             self._container.close()
-        self._sink.discard(None)
+        self._sink.discard()
 
 
 def _tag_colour(context: VideoCodecContext, video: VideoFormat) -> None:
@@ -391,46 +359,46 @@ def _fill(target: Plane, source: Plane) -> None:
 
 
 class _PngWriter(ClipWriter):
-    def __init__(self, target: Path, format: VideoFormat, overwrite: bool) -> None:
-        folder, name = (target, _DEFAULT_PNG_NAME) if "%" not in target.name else (target.parent, target.name)
+    def __init__(self, path: str | Path, format: VideoFormat, overwrite: bool) -> None:
+        is_folder = str(path).endswith(os.sep) or Path(path).is_dir()
+        folder, name = (Path(path), _DEFAULT_PNG_NAME) if is_folder else (Path(path).parent, Path(path).name)
         super().__init__(str(folder / name), format)
-        _check_target(folder)
-        self._folder = folder
         self._file_name = name
-        self._check_existing(overwrite)
-        self._part = _part_path(folder)
-        with _named_errors(self._name):
-            self._part.mkdir()
+        self._sink = OutputFolder(folder, _own_names(self._name, name), self._name, overwrite=overwrite)
         self._encoder = _open_png_encoder(format)
 
-    def _check_existing(self, overwrite: bool) -> None:
-        if self._folder.exists() and not self._folder.is_dir():
-            raise UsageError(f"{self._folder}: is a file; name a folder for the pictures")
-        if self._existing() and not overwrite:
-            raise UsageError(f"{self._name}: pictures exist already; name another folder or allow overwriting")
-
-    def _existing(self) -> list[Path]:
-        """Return the files of an earlier series under the same names."""
-        before, after = _PNG_NUMBER.split(self._file_name)[0::2]
-        own = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-        return [file for file in self._folder.glob("*") if own.fullmatch(file.name)] if self._folder.is_dir() else []
-
     def _write(self, frame: Frame) -> None:
-        data = b"".join(bytes(packet) for packet in self._encoder.encode(_to_rgb(frame, self._format)))
-        (self._part / (self._file_name % (self._frame_count + 1))).write_bytes(data)
+        data = _to_png(self._encoder, frame, self._format)
+        self._sink.write(self._file_name % (self._frame_count + 1), data)
 
     def _finish(self) -> None:
-        for old in self._existing():
-            old.unlink()
-        if not self._folder.exists():
-            os.replace(self._part, self._folder)
-            return
-        for file in sorted(self._part.iterdir()):
-            os.replace(file, self._folder / file.name)
-        self._part.rmdir()
+        self._sink.commit()
 
     def _discard(self) -> None:
-        shutil.rmtree(self._part, ignore_errors=True)
+        self._sink.discard()
+
+
+def _own_names(path: str, pattern: str) -> re.Pattern[str]:
+    """What names made with a pattern such as "shot_%03d.png" look like.
+
+    Raises:
+        UsageError: it has no number, or another percent sign.
+    """
+    own = series_names(pattern)
+    if own is None:
+        raise UsageError(f"{path}: needs one number such as %05d; write %% for a % that belongs to the name")
+    return own
+
+
+def write_picture(path: str | Path, frame: Frame, video: VideoFormat) -> None:
+    """Write a frame as one PNG file; replaces what is there.
+
+    Raises:
+        UsageError: no file can have this name.
+        OutputError: it cannot be written.
+    """
+    with write_beside(path) as file:
+        file.write(_to_png(_open_png_encoder(video), frame, video))
 
 
 def rgb_pixels(frame: Frame, video: VideoFormat) -> npt.NDArray[np.uint8]:
@@ -451,6 +419,10 @@ def described_matrix(video: VideoFormat) -> int:
     if video.colour.matrix not in _KNOWN_MATRICES:
         return _BT709 if video.height >= _HD_HEIGHT else _BT601
     return _BT601 if video.colour.matrix in _BT601_ALIKE else video.colour.matrix
+
+
+def _to_png(encoder: VideoCodecContext, frame: Frame, video: VideoFormat) -> bytes:
+    return b"".join(bytes(packet) for packet in encoder.encode(_to_rgb(frame, video)))
 
 
 def _to_rgb(frame: Frame, video: VideoFormat) -> av.VideoFrame:

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from imfcodec.bitstream.container import StreamWriter
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import PacketKind, VideoPacket
+from imfcodec.bitstream.packet import PacketKind, Quantisers, VideoPacket
 from imfcodec.frames import AudioPacket, AudioTrack, VideoFormat
 
 MODEL_ID = bytes(range(1, 9))
@@ -30,29 +31,31 @@ def mixed_header(video_format: VideoFormat, audio_track: AudioTrack) -> StreamHe
 
 
 def mixed_video(header: StreamHeader) -> list[VideoPacket]:
-    """Two groups with every kind of video packet, usual and own qualities, and a tail."""
+    """Two groups with every kind of video packet, usual and own quantisers, and tails."""
+    first, second = Quantisers(50, 6, 60), Quantisers(55, 0, 70)
     plan = (
-        (PacketKind.KEY, 1, 40, 60, False, 50, b"first key frame"),
-        (PacketKind.CHUNK, 5, 50, 60, True, 0, b"usual qualities"),
-        (PacketKind.CHUNK, 64, 51, 61, True, 0, b"own qualities"),
-        (PacketKind.DELAY_TOKEN, 1, 0, 60, False, 0, b"usual token"),
-        (PacketKind.DELAY_TOKEN, 1, 0, 99, False, 0, b"own token"),
-        (PacketKind.KEY, 1, 41, 70, False, 55, b"second key frame"),
-        (PacketKind.DELAY_GOLDEN, 1, 55, 0, False, 0, b"usual golden"),
-        (PacketKind.DELAY_GOLDEN, 1, 56, 0, False, 0, b"own golden"),
-        (PacketKind.CHUNK, 1, 0, 70, False, 0, b""),
+        (PacketKind.KEY, 1, first, False, b"first key frame"),
+        (PacketKind.CHUNK, 5, first, True, b"usual quantisers"),
+        (PacketKind.CHUNK, 32, Quantisers(51, 5, 61), True, b"own quantisers"),
+        (PacketKind.DELAY_TOKEN, 1, first, False, b"usual token"),
+        (PacketKind.DELAY_TOKEN, 1, replace(first, token=99), False, b"own token"),
+        (PacketKind.KEY, 1, second, False, b"second key frame"),
+        (PacketKind.DELAY_GOLDEN, 1, second, False, b"usual golden"),
+        (PacketKind.DELAY_GOLDEN, 1, replace(second, golden=56), False, b"own golden"),
+        (PacketKind.CHUNK, 3, replace(second, token=71), False, b"own tail"),
+        (PacketKind.CHUNK, 1, second, False, b""),
     )
     packets, frame = [], 0
-    for kind, count, quality, token_quality, golden, golden_quality, payload in plan:
-        pts = tuple(header.pts_at(frame + index) for index in range(count))
-        packets.append(VideoPacket(kind, count, quality, token_quality, pts, payload, golden, golden_quality))
+    for kind, count, quantisers, golden, payload in plan:
+        key_qindex = 40 if kind is PacketKind.KEY else 0
+        packets.append(VideoPacket(kind, count, header.pts_from(frame, count), payload, quantisers, golden, key_qindex))
         frame += count
     return packets
 
 
 AUDIO = (
     [AudioPacket(-312 + 960 * index, 960, bytes((index,)) * 3) for index in range(4)],
-    [AudioPacket(3528, 960, b"ab"), AudioPacket(4488, 480, b""), AudioPacket(5000, 960, b"xyz")],
+    [AudioPacket(3528, 960, b"ab"), AudioPacket(4488, 480, b"z"), AudioPacket(5000, 960, b"xyz")],
 )
 
 
@@ -82,11 +85,12 @@ def audio_batches() -> tuple[list[AudioPacket], ...]:
 def write_stream() -> Callable[..., bytes]:
     """Write video packets (and nothing else) under a header."""
 
-    def write(header: StreamHeader, packets: list[VideoPacket]) -> bytes:
+    def write(header: StreamHeader, packets: list[VideoPacket], last_duration: int | None = None) -> bytes:
         sink = io.BytesIO()
         with StreamWriter(sink, header) as writer:
             for packet in packets:
                 writer.write_video(packet)
+            writer.close(last_duration)
         return sink.getvalue()
 
     return write

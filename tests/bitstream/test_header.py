@@ -13,9 +13,11 @@ from imfcodec.bitstream.header import (
     FRAME_RATES,
     HEADER_FIELDS,
     MAX_HEADER_BYTES,
+    MAX_SHOWN_SIDE,
     TIME_BASES,
     Field,
     StreamHeader,
+    _to_values,
     read_header,
 )
 from imfcodec.errors import CorruptStreamError, ImfError, LimitError, TruncatedStreamError, UsageError
@@ -31,7 +33,7 @@ def read(data: bytes) -> StreamHeader:
     return read_header(ByteSource(io.BytesIO(data)))
 
 
-def seal(body: bytes, version: int = 1) -> bytes:
+def seal(body: bytes, version: int = 2) -> bytes:
     data = b"IMF" + bytes((version,)) + encode_varint(len(body)) + body
     return data + crc16(data).to_bytes(2, "big")
 
@@ -74,6 +76,9 @@ def test_field_beyond_its_range_is_refused_when_read(field: Field) -> None:
         replace(PLAIN, audio=AudioTrack("aac", 44100, 2, Fraction(1, 44100), b"\x12\x10")),
         replace(PLAIN, audio=AudioTrack("x" * 32, 1_000_000, 255, Fraction(LARGE, LARGE - 1), bytes(1 << 16))),
         replace(PLAIN, audio=AudioTrack("a", 1, 1, Fraction(1, LARGE))),
+        replace(PLAIN, shown_size=(1, MAX_SHOWN_SIDE)),
+        replace(PLAIN, shown_size=(MAX_SHOWN_SIDE, 1)),
+        replace(PLAIN, shown_size=(256, 255)),
         StreamHeader(VideoFormat(16, 16, Fraction(1), Fraction(1)), bytes(8)),
         StreamHeader(VideoFormat(4096, 2304, Fraction(LARGE), Fraction(1, LARGE)), b"\xff" * 8),
         StreamHeader(
@@ -149,8 +154,12 @@ def test_header_faults_are_named() -> None:
     assert read(seal(body)) == PLAIN
     with pytest.raises(CorruptStreamError, match="this is not an"):
         read(b"RIFF" + bytes(40))
-    with pytest.raises(CorruptStreamError, match="version 2"):
-        read(seal(body, version=2))
+    with pytest.raises(CorruptStreamError, match="version 3 is unknown, this build reads 2"):
+        read(seal(body, version=3))
+    with pytest.raises(
+        CorruptStreamError, match=r"^format version 1 is read by release 0\.2: pip install 'imfcodec<0\.3'$"
+    ):
+        read(seal(body, version=1))
     with pytest.raises(CorruptStreamError, match="checksum"):
         read(seal(body)[:-1] + b"\0")
     with pytest.raises(CorruptStreamError, match="1 bytes too many"):
@@ -158,7 +167,7 @@ def test_header_faults_are_named() -> None:
     with pytest.raises(CorruptStreamError, match="runs past"):
         read(seal(body[:-1]))
     with pytest.raises(LimitError, match="above the limit"):
-        read(b"IMF\x01" + encode_varint(MAX_HEADER_BYTES + 1))
+        read(b"IMF\x02" + encode_varint(MAX_HEADER_BYTES + 1))
     for length in range(len(seal(body))):
         with pytest.raises(TruncatedStreamError):
             read(seal(body)[:length])
@@ -171,6 +180,58 @@ def test_only_the_canonical_form_is_read() -> None:
         read(seal(bytes(body) + encode_varint(1) + encode_varint(12800)))
     with pytest.raises(CorruptStreamError, match="shortest form"):
         read(seal(bytes(body) + b"\x81\x00" + encode_varint(12800)))
+
+
+def with_fields(header: StreamHeader, **changes: int) -> bytes:
+    """The header with some of its fields set to other values, or given where they are not."""
+    values = _to_values(header) | changes
+    return seal(b"".join(field.write(values[field.name]) for field in HEADER_FIELDS if field.present(values)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"flags": 0x100, "shown_width": 256, "shown_height": 256},
+        {"flags": 0x04, "sample_aspect_num": 1, "sample_aspect_den": 1},
+        {"flags": 0x04, "sample_aspect_num": 4, "sample_aspect_den": 2},
+        {"flags": 0x08, "colour": 0, "primaries": 2, "transfer": 2, "matrix": 2},
+        {"flags": 0x08, "colour": 0, "primaries": 1, "transfer": 1, "matrix": 1},
+        {"flags": 0x40, "first_pts": 0},
+        {"flags": 0x80, "ticks_per_frame_num": 1024, "ticks_per_frame_den": 2},
+        {"timing": 0x06, "frame_rate_num": 25, "frame_rate_den": 1},
+        {"timing": 0x20, "time_base_num": 1, "time_base_den": 25},
+        {"timing": 0x20, "time_base_num": 1, "time_base_den": 90000},
+        {"timing": 0x20, "time_base_num": 2, "time_base_den": 70},
+    ],
+    ids=lambda changes: next(reversed(changes)),
+)
+def test_a_header_has_one_spelling(changes: dict[str, int]) -> None:
+    with pytest.raises(CorruptStreamError, match="canonical"):
+        read(with_fields(PLAIN, **changes))
+
+
+def test_audio_ticks_have_one_spelling() -> None:
+    header = replace(PLAIN, audio=AudioTrack("opus", 48000, 1, Fraction(1, 1000)))
+    assert read(with_fields(header)) == header
+    with pytest.raises(CorruptStreamError, match="canonical"):
+        read(with_fields(header, audio_time_base_den=48000))
+    with pytest.raises(CorruptStreamError, match="canonical"):
+        read(with_fields(header, audio_time_base_num=2, audio_time_base_den=2000))
+
+
+def test_flags_without_meaning_are_refused() -> None:
+    body = PLAIN.to_bytes()[5:-2]
+    for bit in range(9, 60):
+        with pytest.raises(CorruptStreamError, match="flags"):
+            read(seal(encode_varint(1 << bit) + body[1:]))
+
+
+def test_a_shown_size_equal_to_the_coded_one_is_not_written() -> None:
+    same = replace(PLAIN, shown_size=(256, 256))
+    assert same.to_bytes() == PLAIN.to_bytes()
+    for size in ((0, 9), (9, MAX_SHOWN_SIDE + 1)):
+        with pytest.raises(LimitError, match="shown"):
+            replace(PLAIN, shown_size=size).to_bytes()
 
 
 def test_specification_lists_the_same_fields_and_ranges() -> None:

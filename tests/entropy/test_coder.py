@@ -1,5 +1,7 @@
 """Integers to bytes and back."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,7 +75,7 @@ def test_payloads_end_as_early_as_can_be():
         encoder.encode(symbols, rows, tables)
         payload = encoder.finish()
         assert RangeDecoder(payload).decode(rows, tables).tolist() == symbols.tolist()
-        assert 8 * len(payload) < encoder.bits + 9
+        assert 8 * len(payload) < tables.information(symbols, rows) + 9
 
 
 def test_an_empty_payload_decodes():
@@ -101,6 +103,63 @@ def test_damaged_payloads_never_crash():
             assert isinstance(error, CorruptStreamError)
         else:
             assert np.abs(symbols.astype(np.int64)).max() < 1 << 24
+
+
+def test_information_is_the_code_length():
+    """A symbol's is that of its share of 2^16; an escaped one pays for the escape symbol and three bytes."""
+    tables = small_tables()
+    lengths = {(-1, 0): 2000, (0, 0): 60000, (1, 0): 3000, (0, 1): 25000, (2, 1): 10000}
+    for (symbol, row), mass in lengths.items():
+        assert tables.information(integers([symbol]), integers([row])) == pytest.approx(-np.log2(mass / 65536))
+    for symbol, row, escape in ((2, 0, 536), (-2, 0, 536), (3, 1, 536), (-3, 1, 536), (MAX_SYMBOL, 0, 536)):
+        expected = 24 - np.log2(escape / 65536)
+        assert tables.information(integers([symbol]), integers([row])) == pytest.approx(expected)
+    assert tables.information(integers([]), integers([])) == 0
+
+
+def test_payloads_are_as_long_as_their_information():
+    tables, random = small_tables(), np.random.default_rng(4)
+    symbols, rows = random.integers(-3, 4, 5000).astype(np.int32), random.integers(0, 2, 5000).astype(np.int32)
+    encoder = RangeEncoder()
+    encoder.encode(symbols, rows, tables)
+    assert 8 * len(encoder.finish()) == pytest.approx(tables.information(symbols, rows), rel=1e-3)
+
+
+@given(st.lists(st.integers(-3, 3), max_size=60), st.booleans())
+def test_the_check_symbol_ends_a_payload(values, flag):
+    tables, rows = small_tables(), integers([0] * len(values))
+    encoder = RangeEncoder()
+    encoder.encode_flag(flag)
+    encoder.encode(integers(values), rows, tables)
+    encoder.encode_check()
+    payload = encoder.finish()
+    decoder = RangeDecoder(payload)
+    assert decoder.decode_flag() is flag and decoder.decode(rows, tables).tolist() == values
+    decoder.check()
+
+
+def test_one_symbol_too_many_fails_the_check():
+    """But for one payload in some hundred, where what follows reads as the check symbol."""
+    tables, random, passed = small_tables(), np.random.default_rng(6), 0
+    for _ in range(300):
+        symbols = random.choice(integers([-1, 0, 0, 0, 1, 5]), 30)
+        encoder = RangeEncoder()
+        encoder.encode(symbols, np.zeros(30, np.int32), tables)
+        encoder.encode_check()
+        decoder = RangeDecoder(encoder.finish())
+        decoder.decode(np.zeros(31, np.int32), tables)
+        with contextlib.suppress(CorruptStreamError):
+            decoder.check()
+            passed += 1
+    assert passed <= 6
+
+
+def test_reading_past_the_end_of_a_payload_does_not_pass_the_check():
+    """An empty or cut payload reads as low values."""
+    decoder = RangeDecoder(b"")
+    decoder.decode(integers([0] * 50), small_tables())
+    with pytest.raises(CorruptStreamError, match="does not end"):
+        decoder.check()
 
 
 @pytest.mark.parametrize("row", [[0, 5, 65535], [1, 5, 65536], [0, 70000, 65536], [0, 5, 5, 65536]])

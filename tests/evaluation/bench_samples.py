@@ -59,9 +59,16 @@ def write_media(folder):
         with open_writer(folder / f"{change}.mp4", video) as writer:
             for index, frame in enumerate(talking_face(video, FRAMES)):
                 writer.write(marked(frame, index, change))
-    spending = [{"start": 0.0, "duration": 0.04, "key": 5200, "golden": 0, "g": 0, "u": 0, "y": 0, "other": 96}]
+    spending = [{"start": 0.0, "duration": 0.04, "key": 5200, "latent": 0, "golden_token": 0, "token": 0, "other": 96}]
     spending += [
-        {"start": 0.04 + 0.16 * i, "duration": 0.16, "key": 0, "golden": 900 - 90 * i, "g": 60, "u": 210, "y": 130 * i}
+        {
+            "start": 0.04 + 0.16 * i,
+            "duration": 0.16,
+            "key": 0,
+            "latent": 900 - 90 * i,
+            "golden_token": 60,
+            "token": 210 + 130 * i,
+        }
         for i in range(3)
     ]
     return ClipMedia(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from imfcodec.evaluation.ratecheck import check_rates
+from imfcodec.models.prior import SCALE_LEVELS
 
 from imfcodec import api
 from imfcodec.codec.encoder import Encoder, EncoderSettings
 from imfcodec.errors import InputError, UsageError
-from imfcodec.evaluation.ratecheck import check_rates
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.evaluation.validation import Validator, make_validator
 from imfcodec.latents.symbols import PriorTables
-from imfcodec.models.prior import SCALE_LEVELS
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
 from imfcodec.zoo import available_models, load_model

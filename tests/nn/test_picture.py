@@ -19,6 +19,22 @@ def test_patches_are_orthonormal_and_invertible():
     assert torch.isclose(patches.square().sum(), energy, rtol=1e-5)
 
 
+def test_patches_of_pictures_are_inverse_both_ways_and_keep_angles():
+    patches, other = torch.randn(2, 96, 3, 5), torch.randn(2, 96, 3, 5)
+    assert torch.allclose(to_patches(from_patches(patches)), patches, atol=1e-6)
+    a, b = from_patches(patches), from_patches(other)
+    product = (a.luma * b.luma).sum() + (a.chroma * b.chroma).sum() / 2
+    assert torch.isclose(product, (patches * other).sum(), rtol=1e-4, atol=1e-3)
+
+
+def test_a_patch_is_luma_by_rows_then_both_chroma_planes():
+    luma = torch.arange(16 * 24.0).reshape(1, 1, 16, 24)
+    chroma = torch.arange(2 * 8 * 12.0).reshape(1, 2, 8, 12)
+    patch = to_patches(Picture(luma, chroma))[0, :, 1, 2]
+    assert torch.equal(patch[:64], luma[0, 0, 8:, 16:].flatten())
+    assert torch.allclose(patch[64:] * 2**0.5, chroma[0, :, 4:, 8:].flatten())
+
+
 def test_no_displacement_copies():
     picture = random_picture()
     still = move(picture, torch.zeros(2, 2, 8, 16))

@@ -11,6 +11,9 @@ from imfcodec.nn.quantize import (
     IntegerDepthwise,
     IntegerPointwise,
     QuantizationSteps,
+    bit_price,
+    nominal_step,
+    qindex_fraction,
     round_through,
 )
 
@@ -70,3 +73,14 @@ def test_rounding_passes_gradients():
     x = torch.tensor([0.2, 1.7], requires_grad=True)
     (round_through(x) * torch.tensor([2.0, 3.0])).sum().backward()
     assert x.grad.tolist() == [2.0, 3.0]
+
+
+def test_the_price_of_a_bit_falls_with_the_quantiser_index():
+    qindex = torch.arange(256)
+    steps, prices = nominal_step(qindex), bit_price(qindex)
+    assert steps[0] == pytest.approx(2.0) and steps[-1] == pytest.approx(0.02) and (steps.diff() < 0).all()
+    assert (prices.diff() < 0).all() and torch.allclose(prices / steps.square(), torch.tensor(0.11552), rtol=1e-4)
+
+
+def test_quantiser_indices_as_fractions():
+    assert qindex_fraction(torch.tensor([0, 51, 255])).tolist() == pytest.approx([0, 0.2, 1])

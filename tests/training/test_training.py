@@ -16,8 +16,9 @@ from imfcodec.cli import run as run_command
 from imfcodec.errors import InputError, ModelError, UsageError
 from imfcodec.training.checkpoint import load_checkpoint
 from imfcodec.training.config import load_stage
-from imfcodec.training.export import export, load_average
-from imfcodec.training.start import load_start, start_as_transform_codec
+from imfcodec.training.export import export
+from imfcodec.training.start import load_start, load_trained, start_as_transform_codec
+from imfcodec.training.tables import SymbolCounts
 from imfcodec.training.trainer import MOST_PASSED_OVER, DivergenceError, learning_rate, power_average, rate_weight
 from imfcodec.zoo import load_model, load_model_by_id
 
@@ -26,8 +27,8 @@ SMALL = ["data.crop=64", "data.workers=0", "data.stills=0.0", "data.zoom=0.0"]
 
 
 def test_training_lowers_the_loss(make_trainer, advance):
-    trainer = make_trainer("key", **{"optimizer.rate": 1e-3, "optimizer.warmup_steps": 1, "data.batch": 2})
-    start_as_transform_codec(trainer.network, next(trainer.loader.batches(0)).pictures()[0])
+    trainer = make_trainer("latent", **{"optimizer.rate": 1e-3, "optimizer.warmup_steps": 1, "data.batch": 2})
+    start_as_transform_codec(trainer.model.network, next(trainer.loader.batches(0)).pictures()[0])
     batches = list(itertools.islice(trainer.loader.batches(1000), 6))
 
     @torch.no_grad()
@@ -55,8 +56,8 @@ def test_resume_is_exact(make_trainer, advance, stage, changes):
     resumed = make_trainer(stage, **changes)
     resumed.resume()
     assert resumed.step == 2 and advance(resumed, 2) == expected
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
     if whole.critic:
         for name, value in whole.critic.critic.state_dict().items():
             assert torch.equal(value, resumed.critic.critic.state_dict()[name]), name
@@ -65,12 +66,12 @@ def test_resume_is_exact(make_trainer, advance, stage, changes):
 
 
 def test_a_checkpoint_of_another_stage_is_refused(make_trainer, advance, tmp_path):
-    make_trainer("key").save()
-    with pytest.raises(UsageError, match="stage key"):
+    make_trainer("latent").save()
+    with pytest.raises(UsageError, match="stage latent"):
         make_trainer("joint").resume()
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
     with pytest.raises(InputError, match="give the checkpoint"):
-        make_trainer("key").resume()
+        make_trainer("latent").resume()
 
 
 def test_the_average_weighs_late_steps_by_a_power_of_their_number():
@@ -85,15 +86,16 @@ def test_the_average_weighs_late_steps_by_a_power_of_their_number():
 
 
 def test_divergence_is_noticed_before_it_does_harm(make_trainer, advance):
-    trainer = make_trainer("key")
-    weight = trainer.network.frame_decoder.synthesis.weight
+    trainer = make_trainer("latent")
+    network = trainer.model.network
+    weight = network.reference_decoder.synthesis.weight
     with torch.no_grad():
         weight[0, 0] = float("nan")
-    other = trainer.network.dense_feature_encoder.analysis.weight.clone()
+    other = network.dense_feature_encoder.analysis.weight.clone()
     advance(trainer, MOST_PASSED_OVER - 1)
     with pytest.raises(DivergenceError, match="those before it are not finite; resume from"):
         advance(trainer, 1)
-    assert torch.equal(other, trainer.network.dense_feature_encoder.analysis.weight)
+    assert torch.equal(other, network.dense_feature_encoder.analysis.weight)
 
 
 def test_the_discriminator_learns_beside_the_network(make_trainer, advance):
@@ -107,7 +109,7 @@ def test_the_discriminator_learns_beside_the_network(make_trainer, advance):
 
 
 def test_schedules():
-    config = load_stage("key", {"steps": 1000, "optimizer.rate": 1.0, "rate_from": 0.3, "rate_until": 0.5})
+    config = load_stage("align", {"steps": 1000, "optimizer.rate": 1.0, "rate_from": 0.3, "rate_until": 0.5})
     assert learning_rate(config, 0, 0.0) == pytest.approx(1 / 200)
     assert learning_rate(config, 500, 0.5) == pytest.approx(0.51)
     assert learning_rate(config, 999, 1.0) == pytest.approx(0.02)
@@ -123,7 +125,7 @@ def test_a_run_logs_validates_and_exports(make_trainer, tmp_path):
     trainer.train()
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert entries[0] == {"step": 0, "seconds": 0.0, "val/psnr_y": 30.0}
-    assert entries[1]["step"] == 2 and {"loss", "norm", "live/g", "token0/psnr_y"} <= set(entries[1])
+    assert entries[1]["step"] == 2 and {"loss", "norm", "live/g", "token/psnr_y"} <= set(entries[1])
     assert entries[2]["val/psnr_y"] == 30.0 and len(models) == 2
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
@@ -138,36 +140,58 @@ def test_a_run_stops_when_its_time_is_up_and_goes_on_later(make_trainer):
 
 class TestExport:
     def test_an_exported_model_loads_and_is_known_by_its_hash(self, make_trainer, tmp_path):
-        network = make_trainer("key").network
-        path = tmp_path / "small.safetensors"
-        export(network, path)
+        model = make_trainer("latent").model
+        path, counts = tmp_path / "small.safetensors", SymbolCounts(model.network.config.hyper_channels)
+        export(model.network, model.bottleneck, counts, path)
         first = load_model(str(path))
-        export(network, path)
+        export(model.network, model.bottleneck, counts, path)
         assert load_model(str(path)).model_id == first.model_id and len(first.model_id) == 8
-        loaded = first.network.latent_prior.groups[0].index[0]
-        ours = network.latent_prior.groups[0].index[0]
+        loaded = first.network.latent_prior.indices.body
+        ours = model.network.latent_prior.indices.body
         x = torch.randint(0, 128, (1, ours.weight.shape[1], 4, 4)) / 16
         assert torch.equal(loaded(x), ours(x))
+        assert first.network.config == model.network.config
         with pytest.raises(ModelError, match="not installed"):
             load_model_by_id(first.model_id)
 
+    def test_a_run_exports_its_averaged_weights_with_tables_fitted_to_them(self, make_trainer, advance):
+        trainer = make_trainer("joint")
+        advance(trainer, 2)
+        path = trainer.export()
+        loaded, average = load_model(str(path)), trainer.average.module
+        name = "latent_prior.means.body.0.enter.weight"
+        assert torch.equal(loaded.network.state_dict()[name], average.network.state_dict()[name].half().float())
+        assert average.counts is None and trainer.model.counts is None
+        unfitted = path.with_name("unfitted.safetensors")
+        export(average.network, average.bottleneck, SymbolCounts(average.network.config.hyper_channels), unfitted)
+        assert load_model(str(unfitted)).model_id != loaded.model_id, "symbols were counted"
+
     def test_training_goes_on_from_a_model_file_or_a_checkpoint(self, make_trainer, tmp_path):
-        first = make_trainer("key", "first")
+        first = make_trainer("latent", "first")
+        torch.nn.init.normal_(first.model.bottleneck.biases[0])
+        first.average.module.load_state_dict(first.model.state_dict())
         first.save()
-        export(load_average(tmp_path / "first" / "checkpoint.pt"), tmp_path / "small.safetensors")
+        trained = load_trained(str(tmp_path / "first" / "checkpoint.pt"))
+        counts = SymbolCounts(trained.network.config.hyper_channels)
+        export(trained.network, trained.bottleneck, counts, tmp_path / "small.safetensors")
         for source, tolerance in (("small.safetensors", 1e-3), ("first/checkpoint.pt", 0)):
-            second = make_trainer("key", "second")
-            torch.nn.init.ones_(second.network.alignment.join.weight)
-            load_start(second.network, str(tmp_path / source), ("frame_decoder",))
-            for name, value in second.network.frame_decoder.state_dict().items():
-                assert torch.allclose(value, first.network.frame_decoder.state_dict()[name], atol=tolerance), name
-            assert (second.network.alignment.join.weight == 1).all()
+            second = make_trainer("latent", "second").model
+            torch.nn.init.ones_(second.network.alignment.merge.weight)
+            load_start(second, str(tmp_path / source), ("reference_decoder", "latent_prior"))
+            assert (second.network.alignment.merge.weight == 1).all()
+            third = load_trained(str(tmp_path / source))
+            for name, value in first.model.state_dict().items():
+                if name.startswith(
+                    ("network.reference_decoder", "network.latent_prior", "bottleneck.matrices", "bottleneck.biases")
+                ):
+                    assert torch.allclose(value, second.state_dict()[name], atol=tolerance), name
+                    assert torch.allclose(value, third.state_dict()[name], atol=tolerance), name
 
     def test_weights_of_another_shape_are_refused(self, make_trainer, tmp_path):
-        make_trainer("key", "first").save()
-        other = make_trainer("key", "second", **{"model.feature_channels": 48})
+        make_trainer("latent", "first").save()
+        other = make_trainer("latent", "second", **{"model.reference_channels": 48})
         with pytest.raises(UsageError, match="has another shape"):
-            load_start(other.network, str(tmp_path / "first" / "checkpoint.pt"), ("",))
+            load_start(other.model, str(tmp_path / "first" / "checkpoint.pt"), ("",))
 
     def test_damaged_and_missing_models_are_refused(self, tmp_path):
         broken = tmp_path / "broken.safetensors"
@@ -178,9 +202,12 @@ class TestExport:
             load_model("nothing")
 
 
-def test_two_processes_follow_the_curve_of_one_with_the_double_batch(face_store, tmp_path):
+def test_two_processes_follow_the_curve_of_one_with_the_double_batch(face_store, small_model, small_changes, tmp_path):
+    counts, start = SymbolCounts(small_model.network.config.hyper_channels), tmp_path / "start.safetensors"
+    export(small_model.network, small_model.bottleneck, counts, start)
     changes = [*SMALL, "steps=4", "data.batch=2", "optimizer.warmup_steps=1", "rate_from=0.0", "rate_until=0.0"]
-    command = ["-m", "imfcodec", "train", "align", "--data", str(face_store), "--from", "talk"]
+    changes += ["precision=32-true", *(f"{key}={value}" for key, value in small_changes.items())]
+    command = ["-m", "imfcodec", "train", "align", "--data", str(face_store), "--from", str(start)]
     command += ["--device", "cpu", "--threads", "1", *(item for change in changes for item in ("--set", change))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -195,18 +222,18 @@ def test_two_processes_follow_the_curve_of_one_with_the_double_batch(face_store,
     one, two = (json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0]) for name in ("one", "two"))
     assert one["step"] == two["step"] == 4
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and two["norm"] == pytest.approx(one["norm"], rel=1e-3)
-    weights = [load_checkpoint(tmp_path / name / "checkpoint.pt")["network"] for name in ("one", "two")]
-    start = load_model("talk").network.state_dict()
-    name = "alignment.coarse.attention.query.weight"
-    moved = (weights[0][name] - start[name]).abs().max()
+    weights = [load_checkpoint(tmp_path / name / "checkpoint.pt")["weights"] for name in ("one", "two")]
+    name = "network.alignment.coarse.attention.query.weight"
+    moved = (weights[0][name] - load_trained(str(start)).state_dict()[name]).abs().max()
     assert moved > 0 and (weights[0][name] - weights[1][name]).abs().max() < 0.02 * moved
 
 
 class TestCommand:
-    def test_overfit_trains_on_one_clip(self, face_y4m, tmp_path, capsys):
+    def test_overfit_trains_on_one_clip(self, face_y4m, small_changes, tmp_path, capsys):
         arguments = ["train", "--overfit", str(face_y4m), "--output", str(tmp_path / "run")]
         arguments += ["--threads", "1", "--device", "cpu"]
-        for change in (*SMALL, "steps=2", "data.batch=1", "options.spans=[4]"):
+        model = [f"{key}={value}" for key, value in small_changes.items()]
+        for change in (*SMALL, *model, "steps=2", "data.batch=1", "options.lengths=[4]"):
             arguments += ["--set", change]
         assert run_command(arguments) == 0
         printed = capsys.readouterr()
@@ -221,7 +248,7 @@ class TestCommand:
         [
             (["train", "--output", "x"], "needs a STAGE and --data"),
             (["train", "nothing", "--data", ".", "--output", "x"], "no training stage nothing"),
-            (["train", "key", "--data", "missing", "--output", "x"], "missing"),
+            (["train", "latent", "--data", "missing", "--output", "x"], "missing"),
         ],
     )
     def test_faulty_calls_end_with_one_line(self, arguments, message, tmp_path, capsys, monkeypatch):

@@ -345,6 +345,19 @@ def test_picture_series_start_anywhere_and_have_no_gaps(tmp_path):
         open_clip(tmp_path / "t_%03d.png")
 
 
+def test_percent_signs_in_the_names_of_a_series(tmp_path):
+    """Read as they are written: doubled ones are part of the name."""
+    video = make_format()
+    with open_writer(tmp_path / "50%%_%3d.png", video) as writer:
+        for frame in make_frames(video, 2):
+            writer.write(frame)
+    assert (tmp_path / "50%_  2.png").is_file()
+    with open_clip(tmp_path / "50%%_%3d.png") as clip:
+        assert len(list(clip.frames())) == 2
+    with pytest.raises(InputError, match="no such file"):
+        open_clip(tmp_path / "50%_%3d.png")
+
+
 def test_the_track_that_is_marked_is_read(tmp_path):
     path = write_tracks(tmp_path / "tracks.mkv")
     with open_clip(path) as clip:

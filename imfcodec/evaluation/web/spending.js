@@ -4,10 +4,9 @@
 
 const KINDS = [
   ["key", "key frames"],
-  ["golden", "golden frames"],
-  ["g", "global tokens g"],
-  ["u", "motion tokens u"],
-  ["y", "refinement y"],
+  ["latent", "y of golden frames"],
+  ["golden_token", "tokens of golden frames"],
+  ["token", "tokens of token frames"],
   ["other", "headers and other"],
 ];
 

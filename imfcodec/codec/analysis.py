@@ -1,0 +1,91 @@
+"""What the encoder decides by looking at frames: scene cuts, and where golden frames pay."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from imfcodec.frames import Frame
+from imfcodec.latents.symbols import PriorTables, SymbolWriter
+from imfcodec.models.executor import Executor, Known, Part, Qindices
+from imfcodec.models.network import ImfNetwork
+from imfcodec.models.structure import Interval, Step, golden_between, halves, token_levels
+from imfcodec.nn.picture import Picture
+from imfcodec.nn.quantize import bit_price
+
+SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
+MIDDLE_SHARE = 0.7  # of what the middle of an interval is worse than its ends, how much the mean of its frames is
+
+
+def squared_error(picture: Picture, target: Picture) -> float:
+    """Mean over luma, of samples 0..1."""
+    return float((picture.luma - target.luma).square().mean())
+
+
+class SplitTrial:
+    """Tries an interval between two golden frames with and without one in its middle.
+
+    Args:
+        frames: originals by position, that of the anchor included.
+    """
+
+    def __init__(
+        self, network: ImfNetwork, tables: PriorTables, qindices: Qindices, frames: Mapping[int, Picture]
+    ) -> None:
+        self._executor = Executor(network, SymbolWriter(tables), self._count)  # nobody needs what it writes
+        self._qindices, self._frames = qindices, frames
+        self._bits = 0.0
+
+    def _count(self, _steps: Sequence[Step], _part: Part, bits: float) -> None:
+        self._bits += bits
+
+    def pays(self, interval: Interval, depth: int, known: Mapping[int, Known]) -> bool:
+        """Whether a golden frame, `depth` halvings below the end of the chunk, gains more than it costs."""
+        step = golden_between(interval, depth)
+        price = float(bit_price(self._qindices.of(step))) / self._frames[0].luma[0].numel()
+        (plain,) = self._leaves([interval], dict(known), price)
+        trial = dict(known)
+        self._bits = 0.0
+        self._executor.run((step,), trial, self._qindices, self._frames)
+        golden = self._error(trial, step.position) + price * self._bits
+        inside = [half for half in halves(interval) if half[1] - half[0] > 1]
+        as_leaves = self._leaves(inside, trial, price)
+        all_golden = (golden * (right - left - 1) for left, right in inside)  # where no token frame would do
+        return golden + sum(map(min, as_leaves, all_golden)) < plain
+
+    def _leaves(self, leaves: Sequence[Interval], known: dict[int, Known], price: float) -> list[float]:
+        """Squared error of the token frames of each interval, summed, plus the price of their bits.
+
+        Those in the middle are coded and rendered; the others are estimated from them and from the ends.
+        """
+        if not leaves:
+            return []
+        middles = token_levels(leaves)[0]
+        self._bits = 0.0
+        self._executor.run(middles, known, self._qindices, self._frames)
+        share = price * self._bits / len(leaves)
+        return [self._interval_cost(step, known) + share for step in middles]
+
+    def _interval_cost(self, step: Step, known: dict[int, Known]) -> float:
+        left, right = step.references
+        (picture,) = self._executor.render([step], known, self._qindices)
+        middle = squared_error(picture, self._frames[step.position])
+        if right - left == 2:
+            return middle
+        ends = (self._error(known, left) + self._error(known, right)) / 2
+        return (right - left - 1) * (ends + MIDDLE_SHARE * max(0.0, middle - ends))
+
+    def _error(self, known: Mapping[int, Known], position: int) -> float:
+        reference = known[position].reference
+        assert reference is not None, "ends of intervals are golden frames or anchors"
+        return squared_error(reference.picture, self._frames[position])
+
+
+def is_scene_cut(before: Frame, after: Frame) -> bool:
+    """Whether two neighbouring frames show different scenes."""
+    change = np.abs(_thumbnail(after) - _thumbnail(before)).mean()
+    return bool(change > SCENE_CUT * 255)
+
+
+def _thumbnail(frame: Frame) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    height, width = (side // 8 * 8 for side in frame.y.shape)
+    return frame.y[:height, :width].reshape(height // 8, 8, width // 8, 8).mean((1, 3), dtype=np.float32)

@@ -1,0 +1,77 @@
+"""Rate estimation: CompressAI's likelihoods, and the symbol coder of training."""
+
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from torch import Tensor
+
+from imfcodec.models.coding import SCALE_MIN, SCALE_RATIO, Table
+from imfcodec.nn.quantize import round_through
+from imfcodec.training.tables import SymbolCounts
+
+LEAST_LIKELY = 1e-9  # bounds the code length of one symbol of z at 30 bits
+TAIL_SHARE = 1e-3  # of symbols that come from a Laplace distribution, so that far symbols still cost more the farther
+TAIL_REACH = 80.0  # scales of that distribution; beyond, the slope of the code length stays what it is there
+
+
+class RateEstimator:
+    """A `SymbolCoder` that counts the bits its symbols would take, differentiably.
+
+    The value is the code length of the rounded symbol. Its gradient, to the value that was rounded, is that of the
+    expected code length when it is rounded up or down at random in proportion to where it lies: the slope of the line
+    between the code lengths of both neighbouring integers. It tells which way is cheaper even inside a step, which the
+    likelihood of the rounded symbol alone does not.
+
+    Args:
+        bottleneck: factorised prior of z.
+        counts: counts the symbols, for tables to be fitted to.
+    """
+
+    def __init__(self, bottleneck: EntropyBottleneck, counts: SymbolCounts | None = None) -> None:
+        self._counts = counts
+        self._bits: Tensor | None = None
+        self._bottleneck = bottleneck
+        self._gaussian = GaussianConditional(None, scale_bound=SCALE_MIN / 2).to(bottleneck.quantiles.device)
+
+    def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:
+        assert values is not None
+        with torch.autocast(values.device.type, enabled=False):
+            symbols = round_through(values)
+            lengths = self._hyper(values) if table is Table.HYPER else self._lengths(values, symbols, rows)
+        if self._counts is not None:
+            self._counts.add(symbols, rows, table)
+        bits = lengths.flatten(1).sum(1)
+        self._bits = bits if self._bits is None else self._bits + bits
+        return symbols
+
+    def take_bits(self) -> Tensor:
+        """Bits of each sample since the last call, float32 [B]."""
+        bits, self._bits = self._bits, None
+        assert bits is not None, "something was coded"
+        return bits
+
+    def _hyper(self, values: Tensor) -> Tensor:
+        """z is trained with noise in place of rounding: nearly all of it is small, where a rounded one has no slope."""
+        _, likelihood = self._bottleneck(values, training=torch.is_grad_enabled())
+        return -likelihood.clamp_min(LEAST_LIKELY).log2()
+
+    def _lengths(self, values: Tensor, symbols: Tensor, index: Tensor) -> Tensor:
+        scales = torch.exp(index * SCALE_RATIO) * SCALE_MIN
+        distance = values.abs()
+        with torch.no_grad():
+            below = torch.minimum(distance, TAIL_REACH * _tail_scale(scales)).floor()
+            slope = self._code_length(below + 1, scales) - self._code_length(below, scales)
+        line = distance * slope
+        reached = torch.minimum(symbols.detach().abs(), (TAIL_REACH + 1) * _tail_scale(scales).detach())
+        return self._code_length(reached, scales) + line - line.detach()
+
+    def _code_length(self, symbols: Tensor, scales: Tensor) -> Tensor:
+        """Bits of symbols >= 0."""
+        centre = self._gaussian._likelihood(symbols, scales)
+        reach = _tail_scale(scales)
+        outer = torch.exp(-(symbols + 0.5) / reach)
+        inner = torch.where(symbols < 0.5, 2 - outer, torch.exp(-(symbols - 0.5) / reach))
+        return -torch.log2((1 - TAIL_SHARE) * centre + TAIL_SHARE * (inner - outer) / 2)
+
+
+def _tail_scale(scales: Tensor) -> Tensor:
+    return 2 * scales
