@@ -329,6 +329,21 @@ def test_varying_times_that_a_target_cannot_hold_are_said(imf, face_frames, face
     assert "no time stamps" not in imf("decode", stream, tmp_path / "out.mkv").err
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_last_frame_stays_as_long_as_in_the_source(imf, face_frames, face_format, tmp_path, suffix):
+    """Through the stream into any target that has time stamps; the figures count it."""
+    source, stream, target = tmp_path / "slides.mkv", tmp_path / "slides.imf", tmp_path / f"out{suffix}"
+    with open_writer(source, replace(face_format, time_base=Fraction(1, 1000))) as writer:
+        for frame, pts in zip(face_frames, (0, 1000, 2500), strict=False):
+            writer.write(replace(frame, pts=pts))
+        writer.last_duration = 5000
+    assert "3 frames, 7.50 s" in imf("encode", source, stream, "-q", "20.5", "--dtype", "float32").err
+    assert json.loads(imf("info", stream, "--json").out)["last_duration_seconds"] == 5
+    assert "3 frames, 7.50 s" in imf("decode", stream, target).err
+    with open_clip(target) as clip:
+        assert clip.last_duration * clip.format.time_base == 5
+
+
 def test_info_lists_the_tracks_of_any_media_file(imf, sound_clip, tmp_path):
     """As a table and as JSON; what is no media file is refused."""
     result = imf("info", sound_clip)

@@ -29,12 +29,13 @@ import numpy.typing as npt
 from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, OutputError, UsageError
 from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, series_names, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
-from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.audio import AdtsStripper, PcmFiller, add_copied_stream, make_packet
 from imfcodec.video.matroska import set_display_aspect
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 
@@ -43,7 +44,8 @@ _CONTAINERS = {
     ".mkv": ("matroska", "ffv1", {"level": "3"}),
 }
 SOUND_SUFFIXES = frozenset(_CONTAINERS)
-_PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}}
+# The head waits for the first frames: their order, and the kind of AAC, are known only then.
+_PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+delay_moov+default_base_moof"}}
 _DEFAULT_PNG_NAME = "%05d.png"
 
 _MAX_ASPECT_TERM = 1 << 16
@@ -269,6 +271,7 @@ class _ContainerWriter(ClipWriter):
                 self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
+            self._strip = AdtsStripper(self._audio_stream) if self._audio_stream and suffix == ".mp4" else None
             with _named_errors(self._name):
                 self._container.start_encoding()
         except BaseException:
@@ -297,10 +300,12 @@ class _ContainerWriter(ClipWriter):
             self._encode(self._pending, frame.pts - self._pending.pts)
         self._pending = frame
 
-    def _encode(self, frame: Frame, duration: int) -> None:
+    def _encode(self, frame: Frame, duration: int, *, alone: bool = False) -> None:
         context = self._video_stream.codec_context
         picture = _to_picture(frame, self._format, context.width, context.height)
         picture.duration = duration
+        if alone:
+            picture.pict_type = PictureType.I
         self._container.mux(self._video_stream.encode(picture))
 
     def write_audio(self, packet: AudioPacket) -> None:
@@ -310,11 +315,13 @@ class _ContainerWriter(ClipWriter):
             copied = make_packet(piece, self._audio.time_base)
             copied.stream = self._audio_stream
             with _named_errors(self._name):
-                self._container.mux(copied)
+                self._container.mux(self._strip(copied) if self._strip else copied)
 
     def _finish(self) -> None:
         if self._pending is not None:
-            self._encode(self._pending, self.last_duration or self._frame_ticks)
+            # MP4 counts durations in coding order: nothing may be coded after a frame that stays for longer.
+            duration = self.last_duration or self._frame_ticks
+            self._encode(self._pending, duration, alone=duration > self._frame_ticks)
         self._container.mux(self._video_stream.encode(None))
         self._container.close()
         if self._patches_aspect:

@@ -1,3 +1,5 @@
+import os
+import threading
 from dataclasses import replace
 from fractions import Fraction
 
@@ -52,6 +54,20 @@ def test_copied_sound_stays_in_sync(tmp_path, codec, rate, source_suffix, suffix
     copy_clip(source, target)
     copied_click, copied_flash = click_and_flash(target)
     assert copied_click - copied_flash == pytest.approx(click - flash, abs=0.003)
+
+
+def test_sound_and_pictures_stay_together_in_a_pipe(tmp_path):
+    """An MP4 in fragments has the times of one in a file, also with AAC of a transport stream."""
+    source, pipe, got = (tmp_path / name for name in ("in.ts", "pipe.mp4", "got.mp4"))
+    write_click(source, "aac", 48000, 1.0)
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.write_bytes(pipe.read_bytes()))
+    reader.start()
+    copy_clip(source, pipe)
+    reader.join()
+    copy_clip(source, tmp_path / "file.mp4")
+    click, flash = click_and_flash(tmp_path / "file.mp4")
+    assert click_and_flash(got) == pytest.approx((click, flash), abs=0.001)
 
 
 def test_copied_packets_are_the_same_bytes(tmp_path):
