@@ -85,7 +85,7 @@ class ModelConfig:
             raise ModelError(f"model configuration does not fit this version of imfcodec: {error}") from None
 
 
-def _check_field(name: str, value: object, default: object) -> None:
+def _check_field(name: str, value: Any, default: Any) -> None:
     """Bound a field before memory is taken for it; ModelError where it is out of range or of another kind."""
     if type(value) is not type(default):
         raise ModelError(f"model configuration: {name} is {value!r}, not of the kind of {default!r}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TextIO
@@ -16,6 +17,14 @@ def terminal_width(stream: TextIO | None) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS if stream else None
     except (OSError, ValueError):
         return None
+
+
+def fit_lines(text: str, stream: TextIO | None) -> str:
+    """The text, in lines that fit where the stream goes to a terminal."""
+    width = terminal_width(stream)
+    if width is None or "\n" in text:
+        return text
+    return "\n".join(textwrap.wrap(text, width - 1, break_long_words=False, break_on_hyphens=False))
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,21 @@ class ProgressReporter:
             self._last_time = now
             self._write(progress)
 
+    def say(self, line: str) -> None:
+        """Write a line for the user, whatever the style; as an object among objects."""
+        self._end_line()
+        text = " ".join(line.split())
+        is_json = self._style == "json"
+        note = json.dumps({"event": "note", "text": text}) if is_json else fit_lines(f"imfcodec: {text}", self._stream)
+        self._put(note + "\n")
+
     def close(self) -> None:
         """Show the last state if it has not been shown, and end the terminal line."""
         if self._unwritten and self._style in ("bar", "json"):
             self._write(self._unwritten)
+        self._end_line()
+
+    def _end_line(self) -> None:
         if self._line_open:
             self._line_open = False
             self._put("\n")

@@ -8,9 +8,12 @@ from typing import Any
 
 from imfcodec import __version__, api
 from imfcodec.bitstream.container import StreamSummary, list_packets
+from imfcodec.bitstream.header import MAGIC
 from imfcodec.errors import ImfError
 from imfcodec.files import open_input
 from imfcodec.frames import AudioTrack
+from imfcodec.video.reader import tracks_of
+from imfcodec.video.tracks import Track
 
 PACKAGES = ("torch", "compressai", "constriction", "av", "numpy", "safetensors", "pytorch-msssim", "click")
 
@@ -41,6 +44,42 @@ def describe_stream(summary: StreamSummary) -> Report:
         "colour": asdict(video.colour),
         "model_id": header.model_id.hex(),
         "hash": summary.stream_hash,
+    }
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is to be read as an .imf stream: it is one, or no file that could be anything else."""
+    if not Path(path).is_file():
+        return "%" not in Path(path).name
+    with open_input(path) as file:
+        magic = file.read(len(MAGIC))
+    return magic == MAGIC or Path(path).suffix.lower() == ".imf"
+
+
+def describe_source(path: str | Path) -> Report:
+    """The container of a media file, its chapters and its tracks, as far as it says without being decoded."""
+    container, chapters, tracks = tracks_of(path)
+    return {
+        "container": container,
+        "bytes": Path(path).stat().st_size if Path(path).is_file() else None,
+        "chapters": chapters,
+        "tracks": [_describe_track(track) for track in tracks],
+    }
+
+
+def _describe_track(track: Track) -> Report:
+    size = f"{track.width}x{track.height}" if track.width else None
+    return {
+        "kind": track.kind,
+        "number": track.number,
+        "codec": track.codec,
+        "default": track.default,
+        "language": track.language,
+        "size": size,
+        "frame_rate": None if track.frame_rate is None else str(track.frame_rate),
+        "sample_rate": track.sample_rate,
+        "channels": track.channels,
+        "duration_seconds": track.duration_seconds,
     }
 
 

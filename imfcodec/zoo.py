@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imfcodec.errors import ModelError
+from imfcodec.errors import ModelError, UsageError
 from imfcodec.modelfile import ModelFile, check_model_file, read_model_file
 
 if TYPE_CHECKING:
@@ -92,6 +92,32 @@ def load_model_by_id(model_id: bytes, *, device: str = "cpu", dtype: str = "floa
         if info.model_id == model_id:
             return _load(info.path, device, dtype)
     raise ModelError(f"the stream needs model {model_id.hex()}, which is not installed; pass its file with --model")
+
+
+def pick_dtype(name: str, device: str) -> str:
+    """Name of the arithmetic given as "auto", "float32" or "bfloat16"; auto is the fastest that `device` has.
+
+    Args:
+        device: a torch device, "cpu", "cuda" or "cuda:N".
+    Raises:
+        UsageError: no such arithmetic.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"dtype {name!r} is unknown; use auto, float32 or bfloat16")
+    if name != "auto":
+        return name
+    return "bfloat16" if _has_bfloat16(device) else "float32"
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 by itself, without emulating it."""
+    import torch
+
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public, and not in every version
+    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
 
 
 def _describe(path: Path) -> ModelInfo:

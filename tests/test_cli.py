@@ -6,9 +6,11 @@ import re
 import sys
 import time
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from types import SimpleNamespace
 
+import av
 import pytest
 
 from imfcodec import api
@@ -17,7 +19,9 @@ from imfcodec.bitstream.packet import AudioBatch, PacketKind, VideoPacket
 from imfcodec.cli import cli, run
 from imfcodec.evaluation import demo
 from imfcodec.evaluation.synthetic import talking_face_format
+from imfcodec.video.planes import to_picture
 from imfcodec.video.reader import open_clip
+from imfcodec.video.writer import open_writer
 
 START_UP_SECONDS = 0.5
 HEAVY = {"torch", "numpy", "av", "compressai", "constriction"}
@@ -63,6 +67,35 @@ def damaged(stream, tmp_path):
     path = tmp_path / "damaged.imf"
     path.write_bytes(data)
     return path
+
+
+def rewrite_sound(source, target, codec):
+    """Copy a clip with its sound, at 8 kHz, in another codec."""
+    with open_clip(source) as clip, av.open(str(target), "w") as container:
+        video = container.add_stream("mpeg4", rate=clip.format.frame_rate)
+        video.width, video.height, video.pix_fmt = clip.format.width, clip.format.height, "yuv420p"
+        sound = container.add_stream(codec, rate=8000)
+        sound.layout = "mono"
+        for index, frame in enumerate(clip.frames()):
+            container.mux(video.encode(to_picture(frame, index)))
+        resampler = av.AudioResampler(format=sound.format.name, layout="mono", rate=8000)
+        for piece in clip.decoded_audio():
+            for resampled in resampler.resample(piece):
+                container.mux(sound.encode(resampled))
+        container.mux(video.encode(None))
+
+
+def spoil_packet(source, target, number):
+    """Copy a video whose packet `number` becomes zeros, as PNG pictures."""
+    with open_clip(source) as clip, av.open(str(target), "w") as container:
+        stream = container.add_stream("png", rate=clip.format.frame_rate)
+        stream.width, stream.height, stream.pix_fmt = clip.format.width, clip.format.height, "rgb24"
+        for index, frame in enumerate(clip.frames()):
+            for packet in stream.encode(to_picture(frame, index).reformat(format="rgb24")):
+                copy = av.Packet(bytes(packet.size) if index == number else bytes(packet))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                copy.is_keyframe, copy.stream = True, stream
+                container.mux(copy)
 
 
 def fails(result, code):
@@ -209,6 +242,118 @@ def test_sound_can_be_shrunk_or_left_out(imf, sound_clip, tmp_path):
     assert fails(imf("encode", sound_clip, tmp_path / "bad.imf", "--audio", "opus:1"), 2)
 
 
+def test_sound_that_cannot_be_copied_becomes_opus(imf, sound_clip, tmp_path):
+    """One line says so, and --audio opus does without it; decode can leave sound out."""
+    strange, stream = tmp_path / "strange.avi", tmp_path / "strange.imf"
+    rewrite_sound(sound_clip, strange, "pcm_mulaw")
+    result = imf("encode", strange, stream)
+    assert result.code == 0 and re.search(r"imfcodec: .*strange\.avi: .*'pcm_mulaw'.*Opus at 32 kbit/s", result.err)
+    assert api.probe(stream).header.audio.codec == "opus"
+    assert imf("decode", stream, tmp_path / "silent.mkv", "--audio", "none").code == 0
+    with open_clip(tmp_path / "silent.mkv") as clip:
+        assert clip.audio is None
+    result = imf("encode", strange, stream, "-y", "--audio", "opus")
+    assert result.code == 0 and "imfcodec:" not in result.err
+
+
+def test_sound_a_target_cannot_hold_becomes_opus(imf, sound_clip, tmp_path):
+    """.mp4 knows no unsigned samples: .mkv keeps them."""
+    rewrite_sound(sound_clip, tmp_path / "bytes.avi", "pcm_u8")
+    assert imf("encode", tmp_path / "bytes.avi", tmp_path / "bytes.imf").code == 0
+    for suffix, codec in ((".mkv", "pcm_u8"), (".mp4", "opus")):
+        result = imf("decode", tmp_path / "bytes.imf", tmp_path / f"out{suffix}")
+        assert result.code == 0 and ("Opus" in result.err) == (codec == "opus"), result.err
+        with open_clip(tmp_path / f"out{suffix}") as clip:
+            assert clip.audio.codec == codec
+
+
+def test_bad_sound_does_not_stop_the_pictures(imf, sound_clip, tmp_path):
+    """Without --conceal nonsense about sound is an error; with it the pictures come alone."""
+    whole, odd = tmp_path / "whole.imf", tmp_path / "odd.imf"
+    assert imf("encode", sound_clip, whole).code == 0
+    with whole.open("rb") as file, odd.open("wb") as target:
+        reader = StreamReader(file)
+        track = replace(reader.header.audio, channels=9)
+        writer = StreamWriter(target, replace(reader.header, audio=track))
+        for item in reader:
+            if isinstance(item, VideoPacket):
+                writer.write_video(item)
+        writer.close()
+    assert fails(imf("decode", odd, tmp_path / "out.mkv"), 3)
+    result = imf("decode", odd, tmp_path / "out.mkv", "--conceal")
+    assert result.code == 0 and "the sound is left out" in result.err
+    assert imf("decode", odd, tmp_path / "quiet.mkv", "--audio", "none").code == 0
+    with open_clip(tmp_path / "out.mkv") as clip:
+        assert clip.audio is None and clip.frame_count_hint == SOUND_FRAMES
+
+
+def test_damage_in_a_source_is_counted(imf, face_format, face_frames, tmp_path):
+    """The last line and --stats say how much, one line warns, --strict refuses."""
+    source, stats = tmp_path / "bad.mkv", tmp_path / "stats.json"
+    with open_writer(source, face_format) as writer:
+        for frame in face_frames:
+            writer.write(frame)
+    spoil_packet(source, tmp_path / "spoilt.mov", 4)
+    result = imf("encode", tmp_path / "spoilt.mov", tmp_path / "out.imf", "--stats", stats)
+    assert result.code == 0 and result.err.count("1 damaged frame repeated") == 2, result.err
+    figures = json.loads(stats.read_text())
+    assert (figures["frames"], figures["damaged_frames"], figures["cut_off"]) == (10, 1, False)
+    assert fails(imf("encode", tmp_path / "spoilt.mov", tmp_path / "no.imf", "--strict"), 3)
+    assert not (tmp_path / "no.imf").exists()
+
+
+def test_a_source_that_is_cut_off_is_coded_up_to_the_cut(imf, face_y4m, tmp_path):
+    """From a file or a pipe: what there is, a line, and exit code 6."""
+    cut = face_y4m.read_bytes()[:-100]
+    (tmp_path / "cut.y4m").write_bytes(cut)
+    for source, data in ((tmp_path / "cut.y4m", b""), ("-", cut)):
+        notes = imf("encode", source, tmp_path / "cut.imf", "-y", "--progress", "json", stdin=data).err.splitlines()
+        assert json.loads(notes[0])["event"] in ("encode", "note")
+        assert any(note.startswith('{"event": "note"') and "after 9 frames" in note for note in notes)
+        result = imf("encode", source, tmp_path / "cut.imf", "-y", stdin=data)
+        assert result.code == 6 and "after 9 frames" in result.err and "source cut off" in result.err
+        assert api.probe(tmp_path / "cut.imf").total_frames == 9
+        assert imf("encode", source, tmp_path / "no.imf", "--strict", stdin=data).code == 3
+    assert not (tmp_path / "no.imf").exists()
+
+
+def test_varying_times_that_a_target_cannot_hold_are_said(imf, face_frames, face_format, tmp_path):
+    """Y4M has no stamps; Matroska has."""
+    source, stream = tmp_path / "uneven.mkv", tmp_path / "uneven.imf"
+    video = replace(face_format, time_base=Fraction(1, 1000))
+    with open_writer(source, video) as writer:
+        for frame, pts in zip(face_frames, (0, 40, 90, 300, 310, 400, 1000, 1100, 1101, 3000), strict=True):
+            writer.write(replace(frame, pts=pts))
+    assert imf("encode", source, stream).code == 0
+    assert "no time stamps" in imf("decode", stream, tmp_path / "out.y4m").err
+    assert "no time stamps" not in imf("decode", stream, tmp_path / "out.mkv").err
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_last_frame_stays_as_long_as_in_the_source(imf, face_frames, face_format, tmp_path, suffix):
+    """Through the stream into any target that has time stamps; the figures count it."""
+    source, stream, target = tmp_path / "slides.mkv", tmp_path / "slides.imf", tmp_path / f"out{suffix}"
+    with open_writer(source, replace(face_format, time_base=Fraction(1, 1000))) as writer:
+        for frame, pts in zip(face_frames, (0, 1000, 2500), strict=False):
+            writer.write(replace(frame, pts=pts))
+        writer.last_duration = 5000
+    assert "3 frames, 7.50 s" in imf("encode", source, stream, "-q", "20.5", "--dtype", "float32").err
+    assert json.loads(imf("info", stream, "--json").out)["last_duration_seconds"] == 5
+    assert "3 frames, 7.50 s" in imf("decode", stream, target).err
+    with open_clip(target) as clip:
+        assert clip.last_duration * clip.format.time_base == 5
+
+
+def test_info_lists_the_tracks_of_any_media_file(imf, sound_clip, tmp_path):
+    """As a table and as JSON; what is no media file is refused."""
+    result = imf("info", sound_clip)
+    assert result.code == 0 and b"64x64" in result.out and b"audio" in result.out
+    report = json.loads(imf("info", sound_clip, "--json").out)
+    assert [track["kind"] for track in report["tracks"]] == ["video", "audio"]
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    assert fails(imf("info", tmp_path / "notes.txt"), 3)
+
+
 def test_info_tells_what_the_stream_holds(imf, stream):
     """Text, JSON and the packet list agree with the file."""
     text = imf("info", stream)
@@ -325,7 +470,7 @@ def test_source_is_never_its_own_target(imf, stream):
         ["encode", "only-one"],
         ["encode", "in.y4m", "out.imf", "-q", "101"],
         ["encode", "in.y4m", "out.imf", "--device", "abacus"],
-        ["encode", "in.y4m", "out.imf", "--golden-interval", "1"],
+        ["encode", "in.y4m", "out.imf", "--golden-interval", "33"],
         ["encode", "in.y4m", "nowhere/out.imf"],
         ["decode", "in.imf", "out.avi"],
         ["decode", "in.imf", "out.y4m", "--dtype", "float8"],

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 
 from imfcodec import zoo
 from imfcodec.config import DEFAULT, MAX_DEPTH, MAX_PARTS, MAX_WIDTH, ModelConfig
-from imfcodec.errors import ModelError
+from imfcodec.errors import ModelError, UsageError
 from imfcodec.modelfile import MAX_FILE_BYTES, check_model_file, read_model_file
 
 SECONDS = 1.0
@@ -173,3 +173,14 @@ def test_every_field_of_the_configuration_is_bounded():
     for wrong in ([], None, {"unknown": 1}):
         with pytest.raises(ModelError):
             ModelConfig.from_dict(wrong)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_arithmetic_is_what_the_processor_has(monkeypatch, native):
+    """A version of torch that cannot tell counts as one without bfloat16."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert zoo.pick_dtype("auto", "cpu") == ("bfloat16" if native else "float32")
+    assert zoo.pick_dtype("bfloat16", "cpu") == "bfloat16"
+    with pytest.raises(UsageError, match="float8"):
+        zoo.pick_dtype("float8", "cpu")

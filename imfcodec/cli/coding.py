@@ -1,7 +1,7 @@
 """Commands that make, read and check streams: encode, decode, info, verify."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,13 @@ from imfcodec.cli.options import (
     limit_options,
     model_options,
     overwrite_option,
+    parse_rate,
     progress_option,
     raw_options,
     raw_spec,
     reporter,
     require_file,
+    source_options,
 )
 from imfcodec.cli.printing import print_fields, print_table, say, write_text
 from imfcodec.errors import CorruptStreamError
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.argument("target")
 @click.option(
-    "-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
+    "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
 )
 @click.option(
     "--structure",
@@ -42,17 +44,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="offline looks ahead; low-delay sends each frame on its own.",
 )
-@click.option("--golden-interval", type=int, help="Frames between references, 2 to 64. [default: by movement]")
+@click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]")
 @click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
 @click.option(
     "--audio",
     default="copy",
     show_default=True,
-    metavar="copy|opus:RATE|none",
+    metavar="copy|opus[:RATE]|none",
     help="What to do with sound, e.g. opus:12k.",
 )
 @model_options
+@dtype_option
 @raw_options
+@source_options
 @limit_options
 @overwrite_option
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
@@ -60,7 +64,7 @@ if TYPE_CHECKING:
 def encode(
     source: str,
     target: str,
-    quality: int,
+    quality: float,
     structure: str,
     golden_interval: int | None,
     key_interval: int | None,
@@ -68,19 +72,32 @@ def encode(
     model: str | None,
     device: str,
     threads: int | None,
+    dtype: str,
     size: str | None,
     rate: str | None,
+    video_track: int | None,
+    audio_track: str | None,
+    strict: bool,
+    allow_gaps: bool,
+    deinterlace: bool | None,
     limits: "Limits",
     overwrite: bool,
     stats: str | None,
     progress: str,
-) -> None:
-    """Encode a video file, or Y4M from "-", into an .imf stream."""
+) -> int:
+    """Encode a video file, or Y4M from "-", into an .imf stream.
+
+    What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
+    """
     check_distinct([as_source(source), model], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
 
+    raw = raw_spec(size, rate)
+    reading = api.SourceOptions(
+        parse_rate(None if raw else rate), video_track, audio_track, strict, allow_gaps, deinterlace
+    )
     with reporter(progress, "encode") as report:
         result = api.encode(
             as_source(source),
@@ -93,14 +110,18 @@ def encode(
             model=model,
             device=device,
             threads=threads,
-            raw=raw_spec(size, rate),
+            dtype=dtype,
+            raw=raw,
+            source_options=reading,
             limits=limits,
             overwrite=overwrite,
             progress=report,
+            say=report.say,
         )
     say(_encode_line(result))
     if stats:
         write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
+    return EXIT_CONCEALED if result.cut_off else 0
 
 
 @click.command()
@@ -109,6 +130,7 @@ def encode(
 @model_options
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @limit_options
 @overwrite_option
 @progress_option
@@ -120,6 +142,7 @@ def decode(
     threads: int | None,
     dtype: str,
     conceal: bool,
+    audio: str,
     limits: "Limits",
     overwrite: bool,
     progress: str,
@@ -139,24 +162,29 @@ def decode(
             threads=threads,
             dtype=dtype,
             conceal=conceal,
+            audio=audio,
             limits=limits,
             overwrite=overwrite,
             progress=report,
+            say=report.say,
         )
     say(_decode_line(result))
     return EXIT_CONCEALED if result.has_losses else 0
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", metavar="STREAM|SOURCE")
 @json_option
-@click.option("--packets", is_flag=True, help="List every packet.")
+@click.option("--packets", is_flag=True, help="List every packet of an .imf stream.")
 @limit_options
 def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
-    """Show what an .imf stream holds, without a model."""
+    """Show what an .imf stream holds, without a model, or the tracks of any media file."""
     from imfcodec.api import probe
-    from imfcodec.reports import describe_packets, describe_stream
+    from imfcodec.reports import describe_packets, describe_source, describe_stream, is_stream
 
+    if stream != "-" and not packets and not is_stream(stream):
+        _show_source(describe_source(stream), as_json)
+        return
     if packets:
         require_file(stream)
     report = describe_stream(probe(as_source(stream), limits=limits))
@@ -205,12 +233,26 @@ def verify(
         click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
+def _show_source(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    rows = report.pop("tracks")
+    print_fields(report)
+    print_table(rows)
+
+
 def _encode_line(stats: "EncodeStats") -> str:
     parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
     return (
         f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
-        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps"
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
     )
+
+
+def _source_state(stats: "EncodeStats") -> str:
+    state = f", {stats.damage}" if stats.damage else ""
+    return state + (", source cut off" if stats.cut_off else "")
 
 
 def _decode_line(stats: "DecodeStats") -> str:

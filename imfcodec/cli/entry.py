@@ -21,7 +21,8 @@ from imfcodec.errors import ImfError, LimitError, UsageError
 EXIT_CODES = """\b
 Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
 3 corrupt or unreadable input, 4 a limit exceeded, 5 model missing or different,
-6 decoded with concealed losses, 129 hung up, 130 interrupted, 143 terminated."""
+6 decoded with concealed losses, or encoded from a source that is cut off,
+129 hung up, 130 interrupted, 143 terminated."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)

@@ -8,7 +8,15 @@ import click
 
 from imfcodec import __version__
 from imfcodec.cli.exits import EXIT_FAILURE
-from imfcodec.cli.options import as_source, limit_options, overwrite_option, raw_options, raw_spec, require_extra
+from imfcodec.cli.options import (
+    as_source,
+    limit_options,
+    overwrite_option,
+    parse_rate,
+    raw_options,
+    raw_spec,
+    require_extra,
+)
 from imfcodec.cli.printing import print_table, say, write_text
 from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
@@ -50,14 +58,18 @@ def compare(
         check_target(path, overwrite=overwrite)
     from imfcodec.evaluation.metrics import compare_files
     from imfcodec.evaluation.perceptual import Lpips
+    from imfcodec.video.reader import SourceOptions
 
+    raw = raw_spec(size, rate)
     report = compare_files(
         as_source(reference),
         as_source(distorted),
-        raw=raw_spec(size, rate),
+        raw=raw,
+        options=SourceOptions(rate=None if raw else parse_rate(rate)),
         all_metrics=all_metrics,
         lpips=Lpips(Path(alexnet)) if alexnet else None,
         limits=limits,
+        say=lambda line: say(f"imfcodec: {line}"),
     )
     if csv_path:
         write_text(csv_path, report.to_csv(), overwrite=overwrite)

@@ -19,6 +19,8 @@ from imfcodec.progress import ProgressReporter, terminal_width
 if TYPE_CHECKING:
     from imfcodec.video.reader import RawSpec
 
+MAX_RATE, MAX_RATE_DENOMINATOR = 100_000, 1_000_000
+
 Command = Callable[..., Any]
 
 
@@ -44,7 +46,20 @@ progress_option = click.option(
 )
 raw_options = options(
     click.option("--size", metavar="WxH", help="Frame size of headerless .yuv input (8-bit 4:2:0)."),
-    click.option("--rate", metavar="R", help="Frame rate of headerless .yuv input, e.g. 25 or 30000/1001."),
+    click.option(
+        "--rate", metavar="R", help="Frame rate of input without time stamps (.yuv, pictures, .h264), e.g. 30000/1001."
+    ),
+)
+source_options = options(
+    click.option(
+        "--video-track", type=click.IntRange(1), metavar="N", help="Video track, from 1. [default: as marked]"
+    ),
+    click.option("--audio-track", metavar="N|LANG", help="Sound track, from 1, or its language, e.g. eng."),
+    click.option("--strict", is_flag=True, help="Damage in the source is an error (exit code 3)."),
+    click.option("--allow-gaps", is_flag=True, help="Repeat the picture before where one of a series is missing."),
+    click.option(
+        "--deinterlace/--no-deinterlace", default=None, help="Deinterlace everything, or nothing. [default: as marked]"
+    ),
 )
 model_options = options(
     click.option(
@@ -55,10 +70,10 @@ model_options = options(
 )
 dtype_option = click.option(
     "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
     show_default=True,
-    help="Arithmetic of the networks.",
+    help="Arithmetic of the networks; auto is bfloat16 where the device has it.",
 )
 
 
@@ -123,22 +138,30 @@ def require_extra(module: str, extra: str) -> None:
 
 
 def raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":
-    if size is None and rate is None:
+    """Format of headerless input; None if no size is given."""
+    if size is None:
         return None
-    if size is None or rate is None:
+    frame_rate = parse_rate(rate)
+    if frame_rate is None:
         raise UsageError("headerless .yuv input needs both --size WxH and --rate R")
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size)
     if not match:
         raise UsageError(f"--size {size} is not WIDTHxHEIGHT, e.g. 352x288")
+    from imfcodec.video.reader import RawSpec
+
+    return RawSpec(int(match[1]), int(match[2]), frame_rate)
+
+
+def parse_rate(rate: str | None) -> Fraction | None:
+    if rate is None:
+        return None
     try:
         frame_rate = Fraction(rate)
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"--rate {rate} is not a number or fraction, e.g. 25 or 30000/1001") from None
-    if frame_rate <= 0:
-        raise UsageError(f"--rate {rate} must be above 0")
-    from imfcodec.video.reader import RawSpec
-
-    return RawSpec(int(match[1]), int(match[2]), frame_rate)
+    if not 0 < frame_rate <= MAX_RATE or frame_rate.denominator > MAX_RATE_DENOMINATOR:
+        raise UsageError(f"--rate {rate} must be above 0, and {MAX_RATE} at most")
+    return frame_rate
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Reports as lines and tables on standard output, and as files."""
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,16 +8,13 @@ from typing import Any
 import click
 
 from imfcodec.files import write_beside
-from imfcodec.progress import terminal_width
+from imfcodec.progress import fit_lines
 
 
 def say(text: str) -> None:
     """Tell the user something on standard error, in lines that fit where that is a terminal; nobody has to listen."""
-    width = terminal_width(sys.stderr)
-    if width and "\n" not in text:
-        text = "\n".join(textwrap.wrap(text, width - 1, break_long_words=False, break_on_hyphens=False))
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(fit_lines(text, sys.stderr), err=True)
 
 
 def write_text(path: str, text: str, *, overwrite: bool) -> None:

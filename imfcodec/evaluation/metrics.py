@@ -23,9 +23,11 @@ from imfcodec.evaluation.perceptual import Lpips
 from imfcodec.evaluation.quality import XpsnrMeter, ms_ssim_gaussian, psnr, ssim_8x8, ssim_gaussian
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.notes import Notes, Say
 from imfcodec.video.pipes import read_once, until_end
-from imfcodec.video.reader import ClipReader, RawSpec, is_headerless, open_clip
-from imfcodec.video.writer import rgb_pixels
+from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, is_headerless, open_clip
+from imfcodec.video.scaling import crop, limit_range
+from imfcodec.video.writer import UNSPECIFIED, described_matrix, rgb_pixels
 
 
 @dataclass(frozen=True)
@@ -164,49 +166,92 @@ def compare_frame_streams(
     )
 
 
+def _say_nothing(line: str) -> None:
+    """Take a line nobody wants."""
+
+
 def compare_files(
     reference: str | Path | BinaryIO,
     distorted: str | Path | BinaryIO,
     *,
     raw: RawSpec | None = None,
+    options: SourceOptions | None = None,
     all_metrics: bool = False,
     lpips: Lpips | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    say: Say = _say_nothing,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
+
+    What samples mean is looked at: videos of different range are compared in limited range, and the row and
+    column that an odd size gets in .mp4 are taken off again.
 
     Args:
         reference, distorted: anything `open_clip` reads.
         raw: format of headerless files (.yuv), for whichever of the two is one; a stream holds Y4M.
+        options: how both are to be read.
         limits: what either may ask for at most.
         all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
+        say: called with one line for what was converted, differs or is damaged.
     Raises:
-        UsageError: the sizes or the numbers of frames differ, there are no frames, or a package is missing.
+        UsageError: the sizes, the colour matrices or the numbers of frames differ, there are no frames, or a package
+            is missing.
         InputError: a file cannot be read.
     """
     with (
-        _opened(reference, raw, limits) as (reference_clip, reference_frames),
-        _opened(distorted, raw, limits) as (_, distorted_frames),
+        _opened(reference, raw, options, limits) as (reference_clip, frames),
+        _opened(distorted, raw, options, limits) as (distorted_clip, others),
     ):
-        return compare_frame_streams(
-            reference_frames,
-            distorted_frames,
-            reference_clip.format,
-            all_metrics=all_metrics,
-            lpips=lpips,
-        )
+        clips = ((Notes(reference, say), reference_clip), (Notes(distorted, say), distorted_clip))
+        _tell(clips)
+        video, other = reference_clip.format, distorted_clip.format
+        others = _alike(others, other, video, say)
+        if video.colour.full_range != other.colour.full_range:
+            say("one video has full range, the other limited: both are compared in limited range")
+            frames, others = _to_limited(frames, video), _to_limited(others, other)
+            video = replace(video, colour=replace(video.colour, full_range=False))
+        report = compare_frame_streams(frames, others, video, all_metrics=all_metrics, lpips=lpips)
+        _tell(clips)  # what is known at the end only
+    return report
+
+
+def _tell(clips: Iterable[tuple[Notes, ClipReader]]) -> None:
+    for notes, clip in clips:
+        notes(clip.notes)
 
 
 @contextmanager
 def _opened(
-    source: str | Path | BinaryIO, raw: RawSpec | None, limits: Limits
+    source: str | Path | BinaryIO, raw: RawSpec | None, options: SourceOptions | None, limits: Limits
 ) -> Iterator[tuple[ClipReader, Iterator[Frame]]]:
     raw = raw if is_headerless(source) else None
     with (
         read_once(source, is_raw=raw is not None) as place,
-        open_clip(place, raw=raw, audio=False, limits=limits) as clip,
+        open_clip(place, raw=raw, audio=False, options=options, limits=limits) as clip,
     ):
         yield clip, until_end(clip.frames(), place)
+
+
+def _alike(frames: Iterator[Frame], video: VideoFormat, reference: VideoFormat, say: Say) -> Iterator[Frame]:
+    """Bring frames of a distorted video to the size of the reference, as far as nothing is lost by it."""
+    colour, wanted = video.colour, reference.colour
+    if described_matrix(video) != described_matrix(reference) and UNSPECIFIED not in (colour.matrix, wanted.matrix):
+        raise UsageError(
+            f"the colour matrices differ (H.273: reference {wanted.matrix}, distorted {colour.matrix}); "
+            "convert one to the other first"
+        )
+    if video.frame_rate != reference.frame_rate:
+        rates = f"reference {reference.frame_rate}, distorted {video.frame_rate}"
+        say(f"the frame rates differ ({rates}): frames are compared by number")
+    size, odd = (video.width, video.height), (reference.width, reference.height)
+    if size != odd and size == tuple(side + side % 2 for side in odd):
+        say(f"the distorted video is padded to {size[0]}x{size[1]}: compared without the padding")
+        frames = crop(frames, *odd)
+    return frames
+
+
+def _to_limited(frames: Iterator[Frame], video: VideoFormat) -> Iterator[Frame]:
+    return limit_range(frames) if video.colour.full_range else frames
 
 
 class _SlowMetrics:

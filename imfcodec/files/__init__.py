@@ -9,6 +9,7 @@ and devices are written to as they are.
 from imfcodec.files.folder import OutputFolder
 from imfcodec.files.input import list_folder, open_input
 from imfcodec.files.output import OutputFile, write_beside
+from imfcodec.files.series import series_names
 from imfcodec.files.targets import check_distinct, check_name, check_target, make_folder, named_errors
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "make_folder",
     "named_errors",
     "open_input",
+    "series_names",
     "write_beside",
 ]

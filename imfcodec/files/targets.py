@@ -1,7 +1,6 @@
 """What is refused before any work is done: names that cannot be written to, and files given twice."""
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imfcodec.errors import OutputError, UsageError
+from imfcodec.files.series import series_names
 
 Place = str | Path | BinaryIO
-
-_NUMBER = re.compile(r"%0?\d*d")
 
 
 @contextmanager
@@ -116,9 +114,8 @@ def _is_in_series(file: Place, series: Place) -> bool:
     if not isinstance(file, str | Path) or not isinstance(series, str | Path) or os.path.exists(series):
         return False
     path, pattern = final_path(file), final_path(series)
-    parts = _NUMBER.split(pattern.name)
-    own = r"\d+".join(re.escape(part.replace("%%", "%")) for part in parts)
-    return len(parts) > 1 and path.parent == pattern.parent and bool(re.fullmatch(own, path.name))
+    own = series_names(pattern.name)
+    return own is not None and path.parent == pattern.parent and bool(own.fullmatch(path.name))
 
 
 def _identity(place: Place) -> object:

@@ -3,16 +3,15 @@
 - 8-bit 4:2:0 sources give their planes exactly as decoded. Everything else (10 bits, 4:2:2, 4:4:4, NV12) is
   converted within YCbCr: bits are rounded off and chroma is averaged, the matrix and the range stay. RGB sources
   become BT.709, limited range.
-- Frames come as stored. Rotation is reported, not applied; mirroring is ignored.
-- A constant frame rate is recognised behind rounded time stamps (see `timing`), which takes one pass over the
-  packets when the file is opened. Frames stream: memory does not depend on the length.
+- Frames come as stored. Rotation is reported, not applied; mirroring is ignored. Interlaced pictures are deinterlaced.
+- When is decided by `timeline`, from one pass over the decoded pictures when a file is opened. Frames stream: memory
+  does not depend on the length but for some bytes a frame.
+- Damage and what is left out do not end the reading: `notes` says it, one line each.
 - A pipe can carry Y4M, or raw video with a `RawSpec`, without sound.
 """
 
 import itertools
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,52 +19,46 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
-from imfcodec.files import check_name
-from imfcodec.frames import AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
+from imfcodec.frames import AudioPacket, Colour, Frame, Plane, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
-from imfcodec.video.audio import read_packets, track_of
+from imfcodec.video.audio import SoundDecoder, read_packets, track_of
+from imfcodec.video.filters import deinterlaced
+from imfcodec.video.journal import Journal
+from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
-from imfcodec.video.timing import RateMeter, Timing, unstamped
-from imfcodec.video.truncation import CountingReader, matroska_ends_early, read_head, y4m_ends_early
+from imfcodec.video.source import (
+    RawSpec,
+    Source,
+    SourceOptions,
+    claimed_end,
+    container_complaints,
+    is_headerless,
+    rebased_packets,
+)
+from imfcodec.video.timeline import Timeline, even_timeline, make_timeline
+from imfcodec.video.tracks import Track, choose_audio, choose_video, left_out, list_tracks
 
-_RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
-# FFmpeg shows almost any file as text art; nobody means that by "video".
-_TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
-_UNSTAMPED_FORMATS = {"yuv4mpegpipe", "rawvideo"}
+__all__ = ["ClipReader", "RawSpec", "SourceOptions", "is_headerless", "open_clip", "tracks_of"]
+
+_DEFAULT_BASE = Fraction(1, 1000)
 _PLANAR_420 = {"yuv420p", "yuvj420p"}
 
 # H.273 code point and swscale's number alike.
 _BT709 = 1
 
 
-@dataclass(frozen=True)
-class RawSpec:
-    """What a headerless video file does not say about itself.
-
-    Attributes:
-        width, height: luma size in pixels.
-        frame_rate: frames per second.
-        pixel_format: FFmpeg pixel format name.
-    """
-
-    width: int
-    height: int
-    frame_rate: Fraction
-    pixel_format: str = "yuv420p"
-
-
-def is_headerless(path: str | Path | BinaryIO) -> bool:
-    """Whether a file's name says that it holds raw samples, which need a `RawSpec`."""
-    return isinstance(path, str | Path) and Path(path).suffix.lower() in _RAW_SUFFIXES
-
-
 def open_clip(
-    path: str | Path | BinaryIO, *, raw: RawSpec | None = None, audio: bool = True, limits: Limits = DEFAULT_LIMITS
+    path: str | Path | BinaryIO,
+    *,
+    raw: RawSpec | None = None,
+    audio: bool = True,
+    options: SourceOptions | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> "ClipReader":
     """Open a video file or a pipe for reading; use the result as a context manager.
 
@@ -74,13 +67,24 @@ def open_clip(
             video if `raw` is given) and need not be seekable.
         raw: size, rate and pixel format of headerless video.
         audio: False leaves the sound alone, whatever it is.
+        options: which tracks, what to do about damage and interlacing; None stands for the defaults.
         limits: frames may have so many pixels, and there may be so many of them.
     Raises:
-        UsageError: headerless video without `raw`.
-        InputError: the file is missing, not a video, damaged, cut off or without a single frame.
-        LimitError: the frame size is outside what can be coded, or above a limit.
+        UsageError: headerless video without `raw`, a track that is not there, a rate for a source that has stamps.
+        InputError: the file is missing, not a video, without a single frame or, with `strict`, damaged.
+        LimitError: the frame size is outside what can be coded, or a limit is exceeded.
     """
-    return ClipReader(path, raw=raw, audio=audio, limits=limits)
+    return ClipReader(path, raw=raw, audio=audio, options=options or SourceOptions(), limits=limits)
+
+
+def tracks_of(path: str | Path) -> tuple[str, int, list[Track]]:
+    """Return the name of a media file's container, its number of chapters and its tracks, without decoding anything.
+
+    Raises:
+        InputError: FFmpeg cannot read the file.
+    """
+    with Source(path, None, SourceOptions(), DEFAULT_LIMITS).open() as container:
+        return container.format.name, len(container.chapters()), list_tracks(container)
 
 
 class ClipReader:
@@ -89,16 +93,20 @@ class ClipReader:
     Attributes:
         format: size, rate, colour and so on of the frames.
         variable_rate: True if the frames are not evenly spaced.
-        frame_count_hint: number of frames as the container tells it, None for a pipe.
+        frame_count_hint: number of frames, None for a pipe.
+        last_duration: how long the last frame is shown, in ticks of the format's time base.
         audio: the sound track, None where there is none or it was not asked for.
+        notes: lines for the user about what is left out or damaged; one about the end of a pipe comes when it is read.
     """
 
     def __init__(
-        self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool, limits: Limits = DEFAULT_LIMITS
+        self, path: str | Path | BinaryIO, *, raw: RawSpec | None, audio: bool, options: SourceOptions, limits: Limits
     ) -> None:
-        self._limits = limits
-        self._source = _Source(path, raw, limits)
+        self._source = Source(path, raw, options, limits)
+        self._options, self._limits = options, limits
         self._containers: list[InputContainer] = []
+        self._journal = Journal()
+        self.notes: list[str] = []
         try:
             self._start(audio)
         except BaseException:
@@ -107,20 +115,20 @@ class ClipReader:
 
     def _start(self, want_audio: bool) -> None:
         container = self._open()
-        stream = self._source.video_stream(container)
-        self.audio: AudioTrack | None = None
-        if want_audio and not self._source.is_stream and container.streams.audio:
-            self.audio = track_of(container.streams.audio[0], self._source.name)
-        self._timing = self._source.measure(container, stream)
-        self.variable_rate = self._timing.variable
-        self.frame_count_hint = self._timing.frame_count
-        self._limits.check_format(_stored_format(stream, self._timing))
-        pictures = self._source.decode(container, stream)
+        stream = self._choose_tracks(container, want_audio)
+        self._even = self._source.is_even(container)
+        self._timeline = self._measure(container, stream)
+        self.variable_rate = self._timeline.variable
+        self.frame_count_hint = self._timeline.frame_count
+        self.last_duration = self._timeline.last_duration
+        pictures = self._source.decode(container, stream, None, self._journal if self._even else Journal())
         first = next(pictures, None)
         if first is None:
-            raise InputError(f"{self._source.name}: holds no video frames")
-        self.format = _described_format(stream, self._timing, first)
+            raise self._nothing_to_see(stream)
+        self.format = _described_format(stream, self._timeline, first)
         self._limits.check_format(self.format)
+        self.notes += picture_notes(self._journal, self._timeline, self._options.deinterlace)
+        self._check_strict()
         self._pictures: Iterator[av.VideoFrame] | None = itertools.chain([first], pictures)
 
     def _open(self) -> InputContainer:
@@ -128,43 +136,144 @@ class ClipReader:
         self._containers.append(container)
         return container
 
+    def _choose_tracks(self, container: InputContainer, want_audio: bool) -> VideoStream:
+        name, tracks = self._source.name, list_tracks(container)
+        video, sound = choose_video(tracks, self._options.video_track, name), None
+        if want_audio and not self._source.is_stream:
+            sound = choose_audio(container, tracks, self._options.audio_track, name)
+        if self._options.rate and not self._source.is_unstamped(container):
+            raise UsageError(f"{name}: has time stamps of its own; leave out --rate")
+        self._video_index, self._audio_index = video.index, sound.index if sound else None
+        self.audio = track_of(_audio_stream(container, sound.index), name) if sound else None
+        others = [track for track in tracks if want_audio or track.kind != "audio"]
+        self.notes += container_notes(left_out(others, [video, sound]), len(container.chapters()))
+        return self._source.video_stream(container, video.index)
+
+    def _measure(self, container: InputContainer, stream: VideoStream) -> Timeline:
+        unstamped = self._source.is_unstamped(container)
+        rates = _claimed_rates(stream, self._options.rate, unstamped)
+        context = stream.codec_context
+        if context.width and context.height:
+            self._limits.check_format(VideoFormat(context.width, context.height, rates[0], Fraction(1)))
+        if self._even:
+            return even_timeline(rates[0], None if self._source.is_stream else stream.duration)
+        self._scan()
+        stamps = self._journal.stamps
+        if not stamps.times:
+            raise self._nothing_to_see(stream)
+        if unstamped:
+            stamps.times = [None] * len(stamps.times)
+        return make_timeline(stamps, _fraction(stream.time_base) or _DEFAULT_BASE, rates, self._journal.sound_start)
+
+    def _scan(self) -> None:
+        """Decode everything once, for what the journal says then."""
+        with self._source.open() as container:
+            video = self._source.video_stream(container, self._video_index)
+            audio = None if self._audio_index is None else _audio_stream(container, self._audio_index)
+            with container_complaints(container, self._journal):
+                for _ in self._limits.counted(self._source.decode(container, video, audio, self._journal)):
+                    pass
+            self._journal.compare_end(claimed_end(container, video), _fraction(video.time_base) or _DEFAULT_BASE)
+            if video.metadata.get("alpha_mode") == "1":
+                self._journal.extras["transparency"] = None
+
+    def _nothing_to_see(self, stream: VideoStream) -> InputError:
+        codec = stream.codec_context.name
+        if codec == "webp":
+            return InputError(
+                f"{self._source.name}: FFmpeg cannot decode animated WebP; convert it to GIF or PNG first"
+            )
+        if self._journal.damaged or not stream.codec_context.width:
+            return InputError(
+                f"{self._source.name}: none of its pictures can be decoded; it is damaged, or of a kind of {codec} "
+                "that FFmpeg does not know; get it again, or convert it first"
+            )
+        return InputError(f"{self._source.name}: holds no video frames; give a file with pictures")
+
+    def _check_strict(self) -> None:
+        wrong = damage_notes(self._journal, len(self._timeline.repeats))
+        if self._options.strict and wrong:
+            raise InputError(f"{self._source.name}: {'; '.join(wrong)} (--strict refuses that)")
+
+    @property
+    def damaged_frames(self) -> int:
+        """Frames that are not as they were coded, as far as the source was looked at."""
+        return len(self._journal.damaged)
+
+    @property
+    def repeated_frames(self) -> int:
+        """Frames that show the one before, for want of a picture of their own."""
+        return len(self._timeline.repeats)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the source ends too early; of a pipe and of Y4M, known at its end."""
+        return self._journal.cut_off
+
     def frames(self) -> Iterator[Frame]:
         """Yield all frames in display order with strictly increasing time stamps.
 
         A file can be iterated again and again, a pipe once.
 
         Raises:
-            InputError: the video is damaged or cut off.
+            InputError: with `strict`, a pipe turns out to be cut off.
             LimitError: there are more frames than allowed.
             UsageError: a pipe is iterated a second time.
         """
-        previous: int | None = None
-        for index, picture in enumerate(self._limits.counted(self._take_pictures())):
-            pts = self._timing.place(picture.pts, index)
-            if previous is not None and pts <= previous:
-                pts = previous + 1
-            previous = pts
-            yield Frame(*_planes(picture, self.format), pts)
+        return self._limits.counted(self._timed_frames())
+
+    def _timed_frames(self) -> Iterator[Frame]:
+        index, last = 0, None
+        for picture in itertools.chain(self._take_pictures(), (None,)):
+            while last is not None and index in self._timeline.repeats:
+                yield Frame(last.y.copy(), last.u.copy(), last.v.copy(), self._timeline.at(index))
+                index += 1
+            if picture is None or (not self._even and index == self._timeline.frame_count):
+                break  # a second pass shows no more than the first
+            last = Frame(*_planes(picture, self.format), self._timeline.at(index))
+            yield last
+            index += 1
+        if self._even and self._journal.cut_off:
+            self.notes += damage_notes(self._journal, 0)
+            self._check_strict()
 
     def _take_pictures(self) -> Iterator[av.VideoFrame]:
         pictures, self._pictures = self._pictures, None
-        if pictures is not None:
+        if pictures is None:
+            if self._source.is_stream:
+                raise UsageError(f"{self._source.name}: a pipe can be read only once; give a file")
+            container = self._open()
+            stream = self._source.video_stream(container, self._video_index)
+            pictures = self._source.decode(container, stream, None, Journal())
+        if self._options.deinterlace is False or not (self._options.deinterlace or self._journal.interlaced):
             return pictures
-        if self._source.is_stream:
-            raise UsageError(f"{self._source.name}: a pipe can be read only once")
-        container = self._open()
-        return self._source.decode(container, self._source.video_stream(container))
+        return deinterlaced(pictures, everything=bool(self._options.deinterlace))
 
     def audio_packets(self) -> Iterator[AudioPacket]:
-        """Yield the packets of the sound track, nothing where `audio` is None.
+        """Yield the packets of the sound track, nothing where `audio` is None; damage ends them early."""
+        if self._audio_index is not None and self.audio is not None:
+            container = self._open()
+            yield from read_packets(self._raw_sound(container), self.audio.time_base, self._timeline.offset)
 
-        Raises:
-            InputError: the file is damaged or cut off.
-        """
-        if self.audio is None:
+    def decoded_audio(self) -> Iterator[av.AudioFrame]:
+        """Yield the sound track decoded, with stamps on the clock of the frames; what is damaged is left out."""
+        if self._audio_index is None or self.audio is None:
             return
         container = self._open()
-        yield from read_packets(container, container.streams.audio[0], self._source.name)
+        context = _audio_stream(container, self._audio_index).codec_context
+        base = self.audio.time_base
+        decode = SoundDecoder(context, base, round(self._timeline.offset / base))
+        for packet in itertools.chain(self._raw_sound(container), (None,)):
+            yield from decode(packet)
+        if decode.lost:
+            self.notes.append(f"{decode.lost} packets of sound cannot be decoded: silence instead")
+
+    def _raw_sound(self, container: InputContainer) -> Iterator[av.Packet]:
+        assert self._audio_index is not None
+        # Discontinuities concern both tracks, so both have to be read.
+        both = [container.streams[self._video_index], _audio_stream(container, self._audio_index)]
+        packets = rebased_packets(container, both, Journal())
+        return (packet for packet in packets if packet.stream.index == self._audio_index)
 
     def close(self) -> None:
         """Close the file; a stream that was passed in stays open."""
@@ -180,144 +289,6 @@ class ClipReader:
         self.close()
 
 
-class _Source:
-    """Where a video comes from, and how FFmpeg is to open it."""
-
-    def __init__(self, path: str | Path | BinaryIO, raw: RawSpec | None, limits: Limits) -> None:
-        self._limits = limits
-        self.is_stream = not isinstance(path, str | Path)
-        self.name = str(getattr(path, "name", "stream")) if self.is_stream else str(path)
-        self._raw = raw
-        # The prefix keeps FFmpeg from taking "a:b.mp4" for a network address.
-        self._target = f"file:{path}" if isinstance(path, str | Path) else CountingReader(path)
-        self._head, self._length = b"", 0
-        if raw is not None:
-            limits.check_format(VideoFormat(raw.width, raw.height, raw.frame_rate, Fraction(1)))
-        if isinstance(path, str | Path):
-            self._check_file(Path(path))
-
-    def _check_file(self, path: Path) -> None:
-        check_name(self.name)
-        if os.path.isdir(path):
-            raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
-        if not os.path.exists(path) and "%" not in path.name:
-            raise InputError(f"{path}: no such file")
-        if self._raw is None and is_headerless(path):
-            raise UsageError(f"{path}: headerless video needs its size, frame rate and pixel format")
-        if os.path.exists(path):
-            self._head, self._length = read_head(path), path.stat().st_size
-        if matroska_ends_early(self._head, self._length):
-            raise InputError(f"{path}: cut off, the file is shorter than it says; repair it first, or get it again")
-        if self._raw is not None:
-            self._check_raw_size(self._raw)
-
-    def _check_raw_size(self, raw: RawSpec) -> None:
-        frame_bytes = _raw_frame_bytes(raw)
-        if frame_bytes and self._length % frame_bytes:
-            raise InputError(
-                f"{self.name}: {self._length} bytes are not a whole number of frames of {frame_bytes} bytes; "
-                "check size and pixel format, or the file is cut off"
-            )
-
-    def open(self) -> InputContainer:
-        try:
-            container = av.open(self._target, "r", format=self._format_name(), options=self._options())
-        except (av.error.FFmpegError, ValueError) as error:
-            raise InputError(f"{self.name}: {self._complaint()} ({_reason(error)})") from error
-        if container.format.name in _TEXT_ART_FORMATS:
-            container.close()
-            raise InputError(f"{self.name}: {self._complaint()}")
-        return container
-
-    def _complaint(self) -> str:
-        if self._raw is not None:
-            return "cannot be read as headerless video; check size, frame rate and pixel format"
-        return "is not a Y4M stream" if self.is_stream else "is not a readable video"
-
-    def _format_name(self) -> str | None:
-        if self._raw is not None:
-            return "rawvideo"
-        return "yuv4mpegpipe" if self.is_stream else None
-
-    def _options(self) -> dict[str, str]:
-        if self._raw is None:
-            return {}
-        return {
-            "video_size": f"{self._raw.width}x{self._raw.height}",
-            "framerate": str(self._raw.frame_rate),
-            "pixel_format": self._raw.pixel_format,
-        }
-
-    def video_stream(self, container: InputContainer) -> VideoStream:
-        moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not moving:
-            raise InputError(f"{self.name}: holds no video track")
-        stream = moving[0]
-        if stream.codec_context is None:
-            raise InputError(f"{self.name}: there is no decoder for its video; convert it first")
-        stream.thread_type = "AUTO"
-        # FFmpeg would otherwise allocate whatever size a hostile stream claims half-way.
-        stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
-        return stream
-
-    def measure(self, container: InputContainer, stream: VideoStream) -> Timing:
-        rates = _claimed_rates(stream)
-        if container.format.name in _UNSTAMPED_FORMATS:
-            return unstamped(rates[0], None if self.is_stream else stream.duration)
-        meter = RateMeter(_fraction(stream.time_base) or Fraction(1, 1000), rates)
-        with self.open() as scan:
-            for pts in self._packet_stamps(scan, stream.index):
-                meter.add(pts)
-        return meter.timing()
-
-    def _packet_stamps(self, container: InputContainer, stream_index: int) -> Iterator[int | None]:
-        count = 0
-        try:
-            for packet in container.demux(container.streams[stream_index]):
-                if packet.is_corrupt:
-                    raise self._cut_off(count)
-                if packet.size and not packet.is_discard:
-                    count += 1
-                    yield packet.pts
-        except av.error.FFmpegError as error:
-            raise self._cut_off(count) from error
-
-    def _cut_off(self, count: int) -> InputError:
-        return InputError(f"{self.name}: damaged or cut off after {count} frames; repair it first, or get it again")
-
-    def decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        count = frame_bytes = 0
-        try:
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise self._cut_off(count)
-                frame_bytes = packet.size or frame_bytes
-                for picture in packet.decode():
-                    count += 1
-                    yield picture
-        except av.error.FFmpegError as error:
-            raise self._cut_off(count) from error
-        if container.format.name == "yuv4mpegpipe" and self._y4m_ends_early(count, frame_bytes):
-            raise self._cut_off(count)
-
-    def _y4m_ends_early(self, count: int, frame_bytes: int) -> bool:
-        if isinstance(self._target, CountingReader):
-            return y4m_ends_early(self._target.head, self._target.length, count, frame_bytes)
-        return y4m_ends_early(self._head, self._length, count, frame_bytes)
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _raw_frame_bytes(raw: RawSpec) -> int | None:
-    """Return the bytes of one headerless frame, None where only FFmpeg knows them."""
-    chroma = -(-raw.width // 2) * -(-raw.height // 2)
-    samples = {"yuv420p": raw.width * raw.height + 2 * chroma}
-    samples["yuv420p10le"] = 2 * samples["yuv420p"]
-    return samples.get(raw.pixel_format)
-
-
 def _fraction(value: object) -> Fraction | None:
     """Return PyAV's rational (a Fraction or its own type, by version) as a Fraction, None for an unset one."""
     if not value:
@@ -325,22 +296,26 @@ def _fraction(value: object) -> Fraction | None:
     return Fraction(value.numerator, value.denominator)  # type: ignore[attr-defined]
 
 
-def _claimed_rates(stream: VideoStream) -> list[Fraction]:
-    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+def _claimed_rates(stream: VideoStream, wanted: Fraction | None, unstamped: bool) -> list[Fraction]:
+    """Frame rates that speak for themselves, the most trusted first; a guess is best where there are no stamps."""
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if unstamped:
+        rates = [wanted, stream.guessed_rate, stream.codec_context.framerate, stream.average_rate]
     return [rate for rate in map(_fraction, rates) if rate] or [Fraction(25)]
 
 
-def _stored_format(stream: VideoStream, timing: Timing) -> VideoFormat:
-    """Return the format as far as it is known before anything is decoded."""
-    return VideoFormat(stream.codec_context.width, stream.codec_context.height, timing.frame_rate, timing.time_base)
+def _audio_stream(container: InputContainer, index: int) -> AudioStream:
+    stream = container.streams[index]
+    assert isinstance(stream, AudioStream)
+    return stream
 
 
-def _described_format(stream: VideoStream, timing: Timing, first: av.VideoFrame) -> VideoFormat:
+def _described_format(stream: VideoStream, timeline: Timeline, first: av.VideoFrame) -> VideoFormat:
     return VideoFormat(
         width=first.width,
         height=first.height,
-        frame_rate=timing.frame_rate,
-        time_base=timing.time_base,
+        frame_rate=timeline.frame_rate,
+        time_base=timeline.time_base,
         sample_aspect=_fraction(stream.sample_aspect_ratio) or Fraction(1),
         # FFmpeg turns counter-clockwise.
         rotation=round(-first.rotation / 90) * 90 % 360,

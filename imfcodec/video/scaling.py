@@ -1,11 +1,11 @@
-"""Change of size, with FFmpeg's scaler."""
+"""Change of size and of sample range, with FFmpeg's scaler."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from av.video.reformatter import VideoReformatter
 
 from imfcodec.frames import Frame
-from imfcodec.video.planes import from_picture, to_picture
+from imfcodec.video.planes import FULL_RANGE, LIMITED_RANGE, from_picture, to_picture
 
 # Bicubic with accurate rounding, as `scale=flags=bicubic+accurate_rnd` has it.
 _BICUBIC = 0x4 | 0x40000
@@ -22,6 +22,22 @@ def rescale(frames: Iterable[Frame], width: int, height: int) -> list[Frame]:
     """
     scaler = VideoReformatter()
     return [_rescale(scaler, frame, width, height) for frame in frames]
+
+
+def limit_range(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Turn full-range samples (luma 0..255) into limited-range ones (16..235)."""
+    scaler = VideoReformatter()
+    for frame in frames:
+        picture = to_picture(frame, frame.pts)
+        limited = scaler.reformat(picture, src_color_range=FULL_RANGE, dst_color_range=LIMITED_RANGE)
+        yield from_picture(limited, frame.pts)
+
+
+def crop(frames: Iterable[Frame], width: int, height: int) -> Iterator[Frame]:
+    """Keep the upper left width x height luma pixels of each frame, and the chroma that belongs to them."""
+    across, down = -(-width // 2), -(-height // 2)
+    for frame in frames:
+        yield Frame(frame.y[:height, :width], frame.u[:down, :across], frame.v[:down, :across], frame.pts)
 
 
 def _rescale(scaler: VideoReformatter, frame: Frame, width: int, height: int) -> Frame:

@@ -1,6 +1,7 @@
-"""Files that are cut off. FFmpeg takes the end of such a Y4M or Matroska file for the end of the video."""
+"""Files that are cut off. FFmpeg takes the end of such a file for the end of the video, or says so late."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,6 +9,14 @@ from imfcodec.errors import InputError
 from imfcodec.files import open_input
 
 _HEAD_BYTES = 4096
+_BOX_HEAD_BYTES = 24
+_MIN_BOX_BYTES = 8
+_ISO_FIRST_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
+_TS_PACKET_BYTES = 188
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11")
+_OGG_PAGE = b"OggS"
+_GIF_TRAILER = b";"
+_TAIL_BYTES = 1 << 17  # more than the longest Ogg page
 _FRAME_MARK = b"FRAME\n"
 _EBML_ID = b"\x1a\x45\xdf\xa3"
 _SEGMENT_ID = b"\x18\x53\x80\x67"
@@ -31,13 +40,72 @@ class CountingReader(io.RawIOBase):
         return data
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, enough for the checks below."""
+def ends_early(path: Path) -> bool:
+    """Tell whether a file is shorter than its own structure says; False for kinds of files that do not say."""
+    if not path.is_file():
+        return False
+    try:
+        return _ends_early(path, path.stat().st_size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _ends_early(path: Path, length: int) -> bool:
     with open_input(path) as file:
-        try:
-            return file.read(_HEAD_BYTES)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        head = file.read(_HEAD_BYTES)
+        if head[4:8] in _ISO_FIRST_BOXES:
+            return _ends_within(file, length, _iso_box_size)
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            return _ends_within(file, length, _riff_chunk_size)
+        if head.startswith(_ASF_HEADER):
+            return _ends_within(file, length, _asf_object_size)
+        if head.startswith(b"GIF8"):
+            return not _tail(file, length).rstrip(b"\0").endswith(_GIF_TRAILER)
+        if head.startswith(_OGG_PAGE):
+            return _ogg_ends_early(_tail(file, length))
+        if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
+            return length % _TS_PACKET_BYTES > 0
+    return matroska_ends_early(head, length)
+
+
+def _ends_within(file: BinaryIO, length: int, size_of: Callable[[bytes], int]) -> bool:
+    """Walk over the outermost boxes of a file; `size_of` reads a size from a box's first bytes, 0 for the rest."""
+    start = 0
+    while start < length:
+        file.seek(start)
+        size = size_of(file.read(_BOX_HEAD_BYTES))
+        if size < _MIN_BOX_BYTES:
+            return False
+        start += size
+    return start > length
+
+
+def _iso_box_size(head: bytes) -> int:
+    size = int.from_bytes(head[:4], "big")
+    return int.from_bytes(head[8:16], "big") if size == 1 else size
+
+
+def _asf_object_size(head: bytes) -> int:
+    return int.from_bytes(head[16:24], "little")
+
+
+def _tail(file: BinaryIO, length: int) -> bytes:
+    file.seek(max(0, length - _TAIL_BYTES))
+    return file.read(_TAIL_BYTES)
+
+
+def _ogg_ends_early(tail: bytes) -> bool:
+    """Tell whether the last page goes on behind the end: its table of segment lengths says how long it is."""
+    page = tail.rfind(_OGG_PAGE)
+    segments = tail[page + 26] if 0 <= page < len(tail) - 26 else 0
+    table = tail[page + 27 : page + 27 + segments]
+    return page >= 0 and page + 27 + segments + sum(table) > len(tail)
+
+
+def _riff_chunk_size(head: bytes) -> int:
+    # A chunk of odd length is padded; writers that were interrupted leave 0 or all ones.
+    size = int.from_bytes(head[4:8], "little")
+    return 8 + size + size % 2 if head[:4] in (b"RIFF", b"idx1", b"JUNK") and size not in (0, 0xFFFFFFFF) else 0
 
 
 def y4m_ends_early(head: bytes, length: int, frame_count: int, frame_bytes: int) -> bool:

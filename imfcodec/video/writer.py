@@ -3,7 +3,7 @@
 | target | video | sound |
 |---|---|---|
 | `.mp4` | H.264, visually lossless (CRF 10); an odd size is padded to even by repeating the edge | copied |
-| `.mkv` | FFV1, lossless; time stamps in milliseconds, pixels taken for square (PyAV cannot say otherwise) | copied |
+| `.mkv` | FFV1, lossless; time stamps in milliseconds | copied |
 | `.y4m`, binary stream | the exact frames, evenly spaced | none |
 | folder, `%05d.png` | one 8-bit RGB picture a frame, numbered from 1; `%%` is a percent sign | none |
 | pipe or device without such a suffix | as `.y4m` | none |
@@ -26,27 +26,36 @@ from typing import BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, OutputError, UsageError
-from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, write_beside
+from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, series_names, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
-from imfcodec.video.audio import add_copied_stream, make_packet
+from imfcodec.video.audio import AdtsStripper, PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.matroska import set_display_aspect
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 
 _CONTAINERS = {
     ".mp4": ("mp4", "libx264", {"crf": "10", "preset": "medium"}),
     ".mkv": ("matroska", "ffv1", {"level": "3"}),
 }
-_PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}}
+SOUND_SUFFIXES = frozenset(_CONTAINERS)
+# The head waits for the first frames: their order, and the kind of AAC, are known only then.
+_PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+delay_moov+default_base_moof"}}
 _DEFAULT_PNG_NAME = "%05d.png"
-_PERCENT = re.compile(r"(%%|%\d{0,2}d|%)")
+
+_MAX_ASPECT_TERM = 1 << 16
 
 # H.273 code points of the matrices swscale can apply.
 _KNOWN_MATRICES = {1, 4, 5, 6, 7, 9, 10}
 _BT709, _BT601 = 1, 6
+# The same coefficients under two codes.
+_BT601_ALIKE = {5, 6}
+UNSPECIFIED = 2
 # What players assume where nothing is said: BT.709 from this height on, BT.601 below.
 _HD_HEIGHT = 720
 # Bicubic, full horizontal chroma, accurate rounding.
@@ -58,7 +67,6 @@ def open_writer(
     format: VideoFormat,
     *,
     audio: AudioTrack | None = None,
-    variable_rate: bool = False,
     overwrite: bool = False,
 ) -> "ClipWriter":
     """Open a target for writing; use the result as a context manager.
@@ -68,7 +76,6 @@ def open_writer(
             pictures, or a binary stream for Y4M.
         format: format of the frames to come.
         audio: sound track whose packets will come; left out where the target holds no sound.
-        variable_rate: the frames are not evenly spaced.
         overwrite: replace what is there.
     Raises:
         UsageError: unknown kind of target, it exists, its folder does not, or it cannot hold this sound.
@@ -80,7 +87,7 @@ def open_writer(
         return _PngWriter(path, format, overwrite)
     suffix = Path(path).suffix.lower()
     if suffix in _CONTAINERS:
-        return _ContainerWriter(OutputFile(path, overwrite=overwrite), suffix, format, audio, variable_rate)
+        return _ContainerWriter(OutputFile(path, overwrite=overwrite), suffix, format, audio)
     if suffix == ".y4m" or _is_pipe(path):
         return _Y4mWriter(OutputFile(path, overwrite=overwrite), format)
     raise UsageError(f"{path}: unknown kind of target; use .mp4, .mkv, .y4m, a folder/ or a %05d.png pattern")
@@ -106,9 +113,13 @@ class ClipWriter(ABC):
 
     Attributes:
         holds_audio: whether `write_audio` has an effect.
+        holds_times: whether the target says when each frame is shown.
+        last_duration: ticks the last frame is shown, to be set before `close`; None stands for one frame.
     """
 
     holds_audio = False
+    holds_times = False
+    last_duration: int | None = None
 
     def __init__(self, name: str, format: VideoFormat) -> None:
         self._name = name
@@ -244,21 +255,28 @@ def _y4m_header(video: VideoFormat) -> bytes:
 
 class _ContainerWriter(ClipWriter):
     holds_audio = True
+    holds_times = True
 
-    def __init__(
-        self, sink: OutputFile, suffix: str, format: VideoFormat, audio: AudioTrack | None, variable_rate: bool
-    ) -> None:
+    def __init__(self, sink: OutputFile, suffix: str, format: VideoFormat, audio: AudioTrack | None) -> None:
         super().__init__(sink.name, format)
         self._sink = sink
         self._audio = audio
-        self._frame_ticks = 0 if variable_rate else max(1, round(1 / (format.frame_rate * format.time_base)))
+        self._frame_ticks = max(1, round(1 / (format.frame_rate * format.time_base)))
+        self._pending: Frame | None = None  # a frame's duration is known when the next one comes
+        self._fill = PcmFiller(audio) if audio else None
         container_name, codec, options = _CONTAINERS[suffix]
-        extra = {} if sink.file.seekable() else _PIPE_OPTIONS.get(suffix, {})
+        can_seek = sink.file.seekable()
+        self._patches_aspect = can_seek and container_name == "matroska" and format.sample_aspect != 1
+        extra = {} if can_seek else _PIPE_OPTIONS.get(suffix, {})
+        if self._patches_aspect:
+            # Checksums over the head would not survive that the shape of pixels is put into it.
+            extra = {"write_crc32": "0"}
         try:
             with _named_errors(self._name):
                 self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
+            self._strip = AdtsStripper(self._audio_stream) if self._audio_stream and suffix == ".mp4" else None
             with _named_errors(self._name):
                 self._container.start_encoding()
         except BaseException:
@@ -274,6 +292,7 @@ class _ContainerWriter(ClipWriter):
         context.width = -(-video.width // even) * even
         context.height = -(-video.height // even) * even
         context.pix_fmt = "yuv420p"
+        context.flags |= int(CodecFlags.frame_duration)
         context.time_base = video.time_base
         context.sample_aspect_ratio = video.sample_aspect
         _tag_colour(context, video)
@@ -282,23 +301,42 @@ class _ContainerWriter(ClipWriter):
         return stream
 
     def _write(self, frame: Frame) -> None:
+        if self._pending is not None:
+            self._encode(self._pending, frame.pts - self._pending.pts)
+        self._pending = frame
+
+    def _encode(self, frame: Frame, duration: int, *, alone: bool = False) -> None:
         context = self._video_stream.codec_context
         picture = _to_picture(frame, self._format, context.width, context.height)
-        picture.duration = self._frame_ticks
+        picture.duration = duration
+        if alone:
+            picture.pict_type = PictureType.I
         self._container.mux(self._video_stream.encode(picture))
 
     def write_audio(self, packet: AudioPacket) -> None:
-        if self._audio is None or self._audio_stream is None:
+        if self._audio is None or self._audio_stream is None or self._fill is None:
             raise UsageError(f"{self._name}: sound came, but no sound track was announced")
-        copied = make_packet(packet, self._audio.time_base)
-        copied.stream = self._audio_stream
-        with _named_errors(self._name):
-            self._container.mux(copied)
+        for piece in self._fill(packet):
+            copied = make_packet(piece, self._audio.time_base)
+            copied.stream = self._audio_stream
+            with _named_errors(self._name):
+                self._container.mux(self._strip(copied) if self._strip else copied)
 
     def _finish(self) -> None:
+        if self._pending is not None:
+            # MP4 counts durations in coding order: nothing may be coded after a frame that stays for longer.
+            duration = self.last_duration or self._frame_ticks
+            self._encode(self._pending, duration, alone=duration > self._frame_ticks)
         self._container.mux(self._video_stream.encode(None))
         self._container.close()
+        if self._patches_aspect:
+            self._patch_aspect()
         self._sink.commit()
+
+    def _patch_aspect(self) -> None:
+        aspect = self._format.sample_aspect * self._format.width / self._format.height
+        with open(self._sink.path, "r+b") as file:
+            set_display_aspect(file, aspect.limit_denominator(_MAX_ASPECT_TERM))
 
     def _discard(self) -> None:
         # A trailer that cannot be written does not matter for a file that goes away.
@@ -337,7 +375,7 @@ class _PngWriter(ClipWriter):
         folder, name = (Path(path), _DEFAULT_PNG_NAME) if _is_folder(path) else (Path(path).parent, Path(path).name)
         super().__init__(str(folder / name), format)
         self._file_name = name
-        self._sink = OutputFolder(folder, _series_names(self._name, name), self._name, overwrite=overwrite)
+        self._sink = OutputFolder(folder, _own_names(self._name, name), self._name, overwrite=overwrite)
         self._encoder = _open_png_encoder(format)
 
     def _write(self, frame: Frame) -> None:
@@ -351,18 +389,16 @@ class _PngWriter(ClipWriter):
         self._sink.discard()
 
 
-def _series_names(path: str, pattern: str) -> re.Pattern[str]:
+def _own_names(path: str, pattern: str) -> re.Pattern[str]:
     """What names made with a pattern such as "shot_%03d.png" look like.
 
     Raises:
         UsageError: it has no number, or another percent sign.
     """
-    parts = _PERCENT.split(pattern)
-    numbers = [mark for mark in parts[1::2] if mark != "%%"]
-    if len(numbers) != 1 or numbers == ["%"]:
+    own = series_names(pattern)
+    if own is None:
         raise UsageError(f"{path}: needs one number such as %05d; write %% for a % that belongs to the name")
-    names = {"%%": "%", numbers[0]: r" *\d+"}
-    return re.compile("".join(names.get(part, re.escape(part)) for part in parts))
+    return own
 
 
 def write_picture(path: str | Path, frame: Frame, video: VideoFormat) -> None:
@@ -389,14 +425,20 @@ def _open_png_encoder(video: VideoFormat) -> VideoCodecContext:
     return encoder
 
 
+def described_matrix(video: VideoFormat) -> int:
+    """H.273 code of the matrix that turns samples into RGB; what players assume where none is named."""
+    if video.colour.matrix not in _KNOWN_MATRICES:
+        return _BT709 if video.height >= _HD_HEIGHT else _BT601
+    return _BT601 if video.colour.matrix in _BT601_ALIKE else video.colour.matrix
+
+
 def _to_png(encoder: VideoCodecContext, frame: Frame, video: VideoFormat) -> bytes:
     return b"".join(bytes(packet) for packet in encoder.encode(_to_rgb(frame, video)))
 
 
 def _to_rgb(frame: Frame, video: VideoFormat) -> av.VideoFrame:
     picture = _to_picture(frame, video, video.width, video.height)
-    unspecified = _BT709 if video.height >= _HD_HEIGHT else _BT601
-    picture.colorspace = video.colour.matrix if video.colour.matrix in _KNOWN_MATRICES else unspecified
+    picture.colorspace = described_matrix(video)
     return picture.reformat(
         format="rgb24",
         src_color_range=range_number(video),

@@ -24,12 +24,13 @@ from imfcodec.evaluation.metrics import (
 )
 from imfcodec.evaluation.quality import PSNR_CAP, XPSNR_MIN_SAMPLES, XpsnrMeter, psnr, ssim_8x8
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
-from imfcodec.frames import Frame
+from imfcodec.frames import Colour, Frame
 from imfcodec.video import filters
 from imfcodec.video.filters import PairFilter
 from imfcodec.video.peercodecs import decode_with_peer, encode_with_peer
 from imfcodec.video.planes import to_picture
 from imfcodec.video.reader import RawSpec
+from imfcodec.video.scaling import limit_range
 from imfcodec.video.writer import open_writer, rgb_pixels
 
 RATE = Fraction(25)
@@ -303,3 +304,38 @@ def test_json_and_csv_hold_every_frame():
     assert list(rows[0]) == ["frame", *METRIC_NAMES]
     assert [row["frame"] for row in rows] == ["0", "1"] and rows[0]["ms_ssim_y"] == ""
     assert float(rows[1]["ssim_y"]) == 0.5
+
+
+def test_range_rate_and_padding_are_understood(tmp_path):
+    """Equal pictures are equal whatever their range, rate and padding; other matrices are refused."""
+    video = talking_face_format(65, 49, RATE)
+    frames = list(talking_face(video, 3))
+    full = [
+        replace(
+            f, y=np.round((f.y.clip(16, 235) - 16.0) * 255 / 219).astype(np.uint8), u=f.u * 0 + 128, v=f.v * 0 + 128
+        )
+        for f in frames
+    ]
+    limited = list(limit_range(full))
+    clips = {
+        "full.mkv": (replace(video, colour=Colour(1, 1, 1, True)), full),
+        "limited.mkv": (replace(video, colour=Colour(1, 1, 1)), limited),
+        "slow.mkv": (replace(video, frame_rate=Fraction(10), time_base=Fraction(1, 10)), limited),
+        "padded.mp4": (replace(video, colour=Colour(1, 1, 1)), limited),
+        "bt601.mkv": (replace(video, colour=Colour(6, 6, 6)), limited),
+    }
+    for name, (form, pictures) in clips.items():
+        with open_writer(tmp_path / name, form) as writer:
+            for index, frame in enumerate(pictures):
+                writer.write(replace(frame, pts=index))
+    said: list[str] = []
+
+    def luma(name: str) -> float:
+        return compare_files(tmp_path / "limited.mkv", tmp_path / name, say=said.append).mean.psnr_y
+
+    assert luma("full.mkv") > 90 and "limited range" in said.pop()
+    assert luma("slow.mkv") > 90 and "frame rates differ" in said.pop()
+    assert luma("padded.mp4") > 40 and "padded to 66x50" in said.pop()
+    with pytest.raises(UsageError, match="matrices differ"):
+        luma("bt601.mkv")
+    assert not said

@@ -1,3 +1,6 @@
+import os
+import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -5,7 +8,7 @@ from video_clips import click_and_flash, make_format, make_frames, write_click
 
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack
-from imfcodec.video.audio import require_copyable, transcode_opus
+from imfcodec.video.audio import OpusEncoder, can_copy, require_copyable, transcode_opus
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
 
@@ -16,16 +19,21 @@ def copy_clip(source, target, opus_bps=None):
         track, packets = clip.audio, clip.audio_packets()
         if opus_bps:
             track, packets = transcode_opus(packets, track, opus_bps)
-        with open_writer(target, clip.format, audio=track) as writer:
-            waiting = next(packets, None)
-            for frame in clip.frames():
-                while waiting and waiting.pts * track.time_base <= frame.pts * clip.format.time_base:
-                    writer.write_audio(waiting)
-                    waiting = next(packets, None)
-                writer.write(frame)
-            while waiting:
+        write_interleaved(target, clip, track, packets)
+
+
+def write_interleaved(target, clip, track, packets):
+    """Write the frames of a clip and the packets of a track."""
+    with open_writer(target, clip.format, audio=track) as writer:
+        waiting = next(packets, None)
+        for frame in clip.frames():
+            while waiting and waiting.pts * track.time_base <= frame.pts * clip.format.time_base:
                 writer.write_audio(waiting)
                 waiting = next(packets, None)
+            writer.write(frame)
+        while waiting:
+            writer.write_audio(waiting)
+            waiting = next(packets, None)
 
 
 CODECS = [
@@ -46,6 +54,20 @@ def test_copied_sound_stays_in_sync(tmp_path, codec, rate, source_suffix, suffix
     copy_clip(source, target)
     copied_click, copied_flash = click_and_flash(target)
     assert copied_click - copied_flash == pytest.approx(click - flash, abs=0.003)
+
+
+def test_sound_and_pictures_stay_together_in_a_pipe(tmp_path):
+    """An MP4 in fragments has the times of one in a file, also with AAC of a transport stream."""
+    source, pipe, got = (tmp_path / name for name in ("in.ts", "pipe.mp4", "got.mp4"))
+    write_click(source, "aac", 48000, 1.0)
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.write_bytes(pipe.read_bytes()))
+    reader.start()
+    copy_clip(source, pipe)
+    reader.join()
+    copy_clip(source, tmp_path / "file.mp4")
+    click, flash = click_and_flash(tmp_path / "file.mp4")
+    assert click_and_flash(got) == pytest.approx((click, flash), abs=0.001)
 
 
 def test_copied_packets_are_the_same_bytes(tmp_path):
@@ -77,6 +99,46 @@ def test_opus_is_small_and_in_sync(tmp_path, suffix, rate):
     with open_clip(target) as clip:
         assert (clip.audio.codec, clip.audio.sample_rate, clip.audio.channels) == ("opus", 48000, 1)
         assert sum(len(packet.data) for packet in clip.audio_packets()) * 8 / 2 < 16_000
+
+
+GAPS = [
+    ("pcm_s16le", ".mkv", 48000, {"gap": (0.3, 0.7)}),
+    ("aac", ".mkv", 48000, {"gap": (0.3, 0.7)}),
+    ("flac", ".mkv", 44100, {"gap": (0.3, 0.7)}),
+    ("pcm_s16le", ".mkv", 44100, {"sound_start": 0.52}),
+    ("aac", ".mp4", 44100, {"sound_start": 0.52}),
+    ("mp2", ".ts", 48000, {"sound_start": 0.4, "gap": (0.6, 0.8)}),
+    ("pcm_s16le", ".mkv", 48000, {"jitter": 60}),
+    ("alac", ".mov", 44100, {"gap": (0.3, 0.7)}),
+    ("alac", ".mov", 48000, {"sound_start": 0.4}),
+]
+
+
+@pytest.mark.parametrize("opus_bps", [None, 24_000])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("codec,source_suffix,rate,fault", GAPS)
+def test_gaps_odd_stamps_and_late_starts_stay_in_sync(tmp_path, codec, source_suffix, rate, fault, suffix, opus_bps):
+    source, target = tmp_path / f"in{source_suffix}", tmp_path / f"out{suffix}"
+    write_click(source, codec, rate, 1.0, **fault)
+    with open_clip(source) as clip, open_clip(source) as timed:
+        track, packets = clip.audio, clip.audio_packets()
+        if opus_bps or not can_copy(track):
+            encoder = OpusEncoder(track.channels, opus_bps or 24_000)
+            track, packets = encoder.track, encoder.encode_all(timed.decoded_audio())
+        write_interleaved(target, clip, track, packets)
+    click, flash = click_and_flash(target)
+    assert click - flash == pytest.approx(0, abs=0.02)
+
+
+def test_damaged_packets_cost_their_own_sound(tmp_path):
+    write_click(tmp_path / "in.mkv", "flac", 48000, 1.0)
+    with open_clip(tmp_path / "in.mkv") as clip:
+        packets = list(clip.audio_packets())
+        packets[3] = replace(packets[3], data=bytes(len(packets[3].data)))
+        track, opus = transcode_opus(packets, clip.audio, 24_000)
+        write_interleaved(tmp_path / "out.mkv", clip, track, opus)
+    click, flash = click_and_flash(tmp_path / "out.mkv")
+    assert click - flash == pytest.approx(0, abs=0.01)
 
 
 def test_opus_refuses_what_it_cannot_do():

@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import threading
 from fractions import Fraction
@@ -6,11 +7,29 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from video_clips import make_format, make_frames, same_pixels, write_click, write_encoded
+from video_clips import (
+    make_format,
+    make_frames,
+    same_pixels,
+    write_click,
+    write_encoded,
+    write_tracks,
+    write_video,
+)
 
 from imfcodec.errors import InputError, LimitError, UsageError
-from imfcodec.video.reader import RawSpec, open_clip
+from imfcodec.video.reader import RawSpec, SourceOptions, open_clip, tracks_of
 from imfcodec.video.writer import open_writer
+
+STRICT = SourceOptions(strict=True)
+# File, codec and options of kinds of file that play up to where they are cut.
+SOURCES = [
+    ("clip.mkv", "libx264", {}),
+    ("clip.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "100000"}),
+    ("clip.avi", "mpeg4", {}),
+    ("clip.ts", "libx264", {}),
+    ("clip.y4m", "rawvideo", {}),
+]
 
 
 def write_clip(path, video, frames, **options):
@@ -159,7 +178,11 @@ def test_broken_pipes_are_named(y4m_bytes):
         open_clip(io.BytesIO(b""))
     with pytest.raises(InputError, match="Y4M"):
         open_clip(io.BytesIO(b"no video at all" * 99))
-    with open_clip(io.BytesIO(y4m_bytes[:-100])) as clip, pytest.raises(InputError, match="cut off after 4 frames"):
+    with open_clip(io.BytesIO(y4m_bytes[:-100])) as clip:
+        assert len(list(clip.frames())) == 4 and clip.cut_off
+        assert any("after 4 frames" in note for note in clip.notes)
+    strict = SourceOptions(strict=True)
+    with open_clip(io.BytesIO(y4m_bytes[:-100]), options=strict) as clip, pytest.raises(InputError, match="cut off"):
         list(clip.frames())
 
 
@@ -202,14 +225,199 @@ def test_unknown_codecs_are_input_errors(tmp_path):
         assert clip.frame_count_hint == 50
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".y4m"])
-def test_cut_off_files_are_input_errors(tmp_path, suffix):
+def test_what_is_cut_off_is_read_up_to_the_cut(tmp_path):
+    frames = make_frames(make_format(), 20)
+    for name, codec, options in SOURCES:
+        whole = write_video(tmp_path / name, frames, codec, container_options=options).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4 + 1])
+        with open_clip(tmp_path / name) as clip:
+            assert 8 <= len(list(clip.frames())) < 20, name
+            assert clip.cut_off and any("cut off" in note for note in clip.notes), name
+        with pytest.raises(InputError, match="cut off"), open_clip(tmp_path / name, options=STRICT) as clip:
+            list(clip.frames())
+
+
+def test_a_cut_that_takes_the_index_is_named(tmp_path):
+    whole = write_video(tmp_path / "clip.mp4", make_frames(make_format(), 5), "libx264").read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cut off before"):
+        open_clip(tmp_path / "clip.mp4")
+
+
+def test_damage_is_counted_and_does_not_end_the_reading(tmp_path):
+    frames = make_frames(make_format(), 20)
+    for name, codec, options in SOURCES[:-1]:
+        data = bytearray(write_video(tmp_path / name, frames, codec, container_options=options).read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 2000] = np.random.default_rng(1).bytes(2000)
+        (tmp_path / name).write_bytes(data)
+        with open_clip(tmp_path / name) as clip:
+            assert len(list(clip.frames())) == clip.frame_count_hint >= 5, name
+            assert clip.notes, name
+        with pytest.raises(InputError, match="--strict"):
+            open_clip(tmp_path / name, options=STRICT)
+
+
+def test_frames_that_do_not_decode_are_repeated(tmp_path):
+    frames = make_frames(make_format(), 10)
+    options = {"pixel_format": "yuvj420p"}
+    with open_clip(write_video(tmp_path / "clip.mkv", frames, "mjpeg", spoil={4, 5, 9}, **options)) as clip:
+        read = list(clip.frames())
+        assert (len(read), clip.variable_rate, clip.damaged_frames, clip.repeated_frames) == (10, False, 3, 3)
+        assert "3 damaged frames repeated" in clip.notes
+        assert all(same_pixels(read[n], read[3]) for n in (4, 5)) and not same_pixels(read[6], read[5])
+        assert same_pixels(read[9], read[8])
+        assert [f.pts for f in clip.frames()] == [f.pts for f in read]
+
+
+def test_a_lost_transport_packet_costs_a_warning(tmp_path):
+    data = write_video(tmp_path / "clip.ts", make_frames(make_format(), 25), "libx264").read_bytes()
+    middle = len(data) // 376 * 188
+    (tmp_path / "clip.ts").write_bytes(data[:middle] + data[middle + 188 :])
+    with open_clip(tmp_path / "clip.ts") as clip:
+        assert len(list(clip.frames())) == 25 and not clip.cut_off
+        assert len(clip.notes) == 1 and "damaged frame" in clip.notes[0]
+
+
+def test_a_clock_that_starts_again_goes_on(tmp_path):
+    once = write_video(tmp_path / "once.ts", make_frames(make_format(), 25), "libx264", start=10).read_bytes()
+    (tmp_path / "twice.ts").write_bytes(once + once)
+    with open_clip(tmp_path / "twice.ts") as clip:
+        times = [frame.pts * clip.format.time_base for frame in clip.frames()]
+        assert (clip.variable_rate, times) == (False, [Fraction(n, 25) for n in range(50)])
+        assert any("jump once" in note for note in clip.notes)
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+@pytest.mark.parametrize("dropped", [(), (3, 4, 9)])
+def test_h264_in_avi_is_shown_when_ffmpeg_shows_it(tmp_path, b_frames, dropped):
+    frames = make_frames(make_format(), 15)
+    kept = [frame for index, frame in enumerate(frames) if index not in dropped]
+    options = {"bf": str(b_frames), "b_strategy": "0"}
+    with open_clip(write_video(tmp_path / "clip.avi", kept, "libx264", options=options)) as clip:
+        times = [frame.pts * clip.format.time_base * 25 for frame in clip.frames()]
+        assert len(times) == len(kept) and clip.variable_rate == bool(dropped)
+        if not b_frames:
+            assert times == [n for n in range(15) if n not in dropped]
+        assert clip.format.frame_rate == 25 or dropped
+        assert all(early < late for early, late in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("codec,suffix", [("libx264", ".h264"), ("libx265", ".h265"), ("mpeg2video", ".m2v")])
+def test_elementary_streams_know_their_rate(tmp_path, codec, suffix):
+    frames = make_frames(make_format(rate=Fraction(24)), 6)
+    path = write_video(tmp_path / f"clip{suffix}", frames, codec, rate=24)
+    with open_clip(path) as clip:
+        assert (clip.format.frame_rate, len(list(clip.frames())), clip.variable_rate) == (24, 6, False)
+    with open_clip(path, options=SourceOptions(rate=Fraction(10))) as clip:
+        assert clip.format.frame_rate == 10
+    with pytest.raises(UsageError, match="--rate"):
+        video = make_format()
+        open_clip(
+            write_clip(tmp_path / "own.mkv", video, make_frames(video, 3)), options=SourceOptions(rate=Fraction(9))
+        )
+
+
+def test_a_gif_keeps_its_pauses(tmp_path):
+    stamps = [0, 25, 50, 125]
+    path = write_video(tmp_path / "slides.gif", make_frames(make_format(), 4, stamps), "gif", pixel_format="rgb8")
+    with open_clip(path) as clip:
+        times = [frame.pts * clip.format.time_base for frame in clip.frames()]
+        assert times == [0, 1, 2, 5] and clip.variable_rate
+
+
+def test_picture_series_start_anywhere_and_have_no_gaps(tmp_path):
     video = make_format()
-    whole = write_clip(tmp_path / f"whole{suffix}", video, make_frames(video, 20)).read_bytes()
-    cut = tmp_path / f"cut{suffix}"
-    cut.write_bytes(whole[: len(whole) * 3 // 4])
-    with pytest.raises(InputError, match="cut"), open_clip(cut) as clip:
-        list(clip.frames())
+    with open_writer(tmp_path / "s_%03d.png", video) as writer:
+        for frame in make_frames(video, 6):
+            writer.write(frame)
+    for number in range(6, 0, -1):
+        (tmp_path / f"s_{number:03d}.png").rename(tmp_path / f"s_{number + 998:03d}.png")
+    with open_clip(tmp_path / "s_%03d.png", options=SourceOptions(rate=Fraction(30))) as clip:
+        assert (clip.format.frame_rate, len(list(clip.frames())), clip.last_duration) == (30, 6, 1)
+    (tmp_path / "s_1001.png").unlink()
+    (tmp_path / "s_1002.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"s_1001\.png is missing"):
+        open_clip(tmp_path / "s_%03d.png")
+    with open_clip(tmp_path / "s_%03d.png", options=SourceOptions(allow_gaps=True)) as clip:
+        read = list(clip.frames())
+        assert len(read) == 6 and same_pixels(read[3], read[1]) and "2 damaged frames repeated" in clip.notes
+    with pytest.raises(InputError, match="no such pictures"):
+        open_clip(tmp_path / "t_%03d.png")
+
+
+def test_percent_signs_in_the_names_of_a_series(tmp_path):
+    """Read as they are written: doubled ones are part of the name."""
+    video = make_format()
+    with open_writer(tmp_path / "50%%_%3d.png", video) as writer:
+        for frame in make_frames(video, 2):
+            writer.write(frame)
+    assert (tmp_path / "50%_  2.png").is_file()
+    with open_clip(tmp_path / "50%%_%3d.png") as clip:
+        assert len(list(clip.frames())) == 2
+    with pytest.raises(InputError, match="no such file"):
+        open_clip(tmp_path / "50%_%3d.png")
+
+
+def test_the_track_that_is_marked_is_read(tmp_path):
+    path = write_tracks(tmp_path / "tracks.mkv")
+    with open_clip(path) as clip:
+        assert (clip.format.width, clip.audio.codec) == (64, "opus")
+        assert any("video 1 (mpeg4, 96x96)" in note and "audio 1 (flac, deu)" in note for note in clip.notes)
+    for options, expected in (
+        (SourceOptions(video_track=1, audio_track="1"), (96, "flac")),
+        (SourceOptions(audio_track="deu"), (64, "flac")),
+        (SourceOptions(video_track=2, audio_track="ENG"), (64, "opus")),
+    ):
+        with open_clip(path, options=options) as clip:
+            assert (clip.format.width, clip.audio.codec) == expected
+    for options in (SourceOptions(video_track=3), SourceOptions(audio_track="3"), SourceOptions(audio_track="fra")):
+        with pytest.raises(UsageError, match="there is"):
+            open_clip(path, options=options)
+    container, chapters, tracks = tracks_of(path)
+    assert (container, chapters, [track.default for track in tracks]) == (
+        "matroska,webm",
+        0,
+        [False, True, False, True],
+    )
+
+
+def test_interlaced_pictures_are_deinterlaced(tmp_path):
+    frames = make_frames(make_format(), 8)
+    for index, frame in enumerate(frames):  # fields that flicker: nothing in them is still
+        frame.y[::2], frame.y[1::2] = (40, 200) if index % 2 else (200, 40)
+    options = {"flags": "+ildct+ilme", "x264-params": "tff=1", "crf": "1"}
+    path = write_video(tmp_path / "fields.mkv", frames, "libx264", options=options)
+    with open_clip(path) as clip:
+        read = list(clip.frames())
+        assert len(read) == 8 and any("bwdif" in note for note in clip.notes)
+        assert np.ptp(read[4].y.mean(axis=1)) < 100
+    with open_clip(path, options=SourceOptions(deinterlace=False)) as clip:
+        assert np.ptp(next(clip.frames()).y.mean(axis=1)) > 100 and any("combs" in note for note in clip.notes)
+    plain = write_video(tmp_path / "plain.mkv", frames, "libx264")
+    with open_clip(plain, options=SourceOptions(deinterlace=True)) as clip:
+        assert np.ptp(list(clip.frames())[4].y.mean(axis=1)) < 100
+    with open_clip(plain) as clip:
+        assert not clip.notes
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    rgba = np.full((48, 64, 4), 128, np.uint8)
+    with av.open(str(tmp_path / "clear.mov"), "w") as container:
+        stream = container.add_stream("qtrle", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "argb"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format="argb")))
+        container.mux(stream.encode(None))
+    with open_clip(tmp_path / "clear.mov") as clip:
+        assert clip.notes == ["left out: transparency"]
+    small, large = make_format(), make_format(96, 64)
+    parts = [
+        write_video(tmp_path / f"{n}.h264", make_frames(video, 3), "libx264").read_bytes()
+        for n, video in enumerate((small, large))
+    ]
+    (tmp_path / "sizes.h264").write_bytes(b"".join(parts))
+    with open_clip(tmp_path / "sizes.h264") as clip:
+        assert {frame.y.shape for frame in clip.frames()} == {(48, 64)}
+        assert any("64x48, 96x64" in note for note in clip.notes)
 
 
 @pytest.mark.parametrize("size", [(15, 64), (4098, 32), (2400, 2400)])

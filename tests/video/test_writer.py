@@ -23,7 +23,7 @@ def test_the_description_of_the_video_survives(tmp_path, suffix):
     video = make_format(sample_aspect=Fraction(4, 3), colour=BT709_FULL)
     write_all(tmp_path / f"clip{suffix}", video, make_frames(video, 3))
     with open_clip(tmp_path / f"clip{suffix}") as clip:
-        assert suffix == ".mkv" or clip.format.sample_aspect == Fraction(4, 3)
+        assert clip.format.sample_aspect == Fraction(4, 3)
         assert clip.format.frame_rate == 25
         assert clip.format.colour.full_range
         assert suffix == ".y4m" or clip.format.colour == BT709_FULL
@@ -55,19 +55,36 @@ def test_h264_is_visually_lossless_and_pads_odd_sizes(tmp_path):
 def test_variable_rate_keeps_its_time_stamps(tmp_path, suffix):
     video = make_format(time_base=Fraction(1, 1000))
     stamps = [0, 40, 90, 100, 300, 333, 1000]
-    write_all(tmp_path / f"vfr{suffix}", video, make_frames(video, 7, stamps), variable_rate=True)
+    write_all(tmp_path / f"vfr{suffix}", video, make_frames(video, 7, stamps))
     with open_clip(tmp_path / f"vfr{suffix}") as clip:
         assert clip.variable_rate
         read = [frame.pts * clip.format.time_base for frame in clip.frames()]
     assert read == [Fraction(pts, 1000) for pts in stamps]
 
 
-def test_a_late_start_is_kept(tmp_path):
-    video = make_format()
-    write_all(tmp_path / "late.mkv", video, make_frames(video, 3, [10, 11, 12]))
-    with open_clip(tmp_path / "late.mkv") as clip:
-        assert not clip.variable_rate
-        assert next(clip.frames()).pts * clip.format.time_base == Fraction(10, 25)
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("last", [None, 5000])
+def test_the_last_frame_is_shown_as_long_as_it_should(tmp_path, suffix, last):
+    video = make_format(time_base=Fraction(1, 1000))
+    with open_writer(tmp_path / f"slides{suffix}", video) as writer:
+        for frame in make_frames(video, 3, [0, 1000, 2500]):
+            writer.write(frame)
+        writer.last_duration = last
+    with av.open(str(tmp_path / f"slides{suffix}")) as container:
+        assert container.duration / 1_000_000 == pytest.approx(2.5 + (last or 40) / 1000, abs=0.02)
+    with open_clip(tmp_path / f"slides{suffix}") as clip:
+        assert clip.last_duration * clip.format.time_base == pytest.approx((last or 40) / 1000, abs=0.02)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(1, 2), Fraction(1_000_003, 999_983)])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_mkv_holds_any_shape_of_pixels(tmp_path, aspect, rotation):
+    video = make_format(33, 17, sample_aspect=aspect, rotation=rotation)
+    frames = make_frames(video, 3)
+    write_all(tmp_path / "wide.mkv", video, frames)
+    with open_clip(tmp_path / "wide.mkv") as clip:
+        assert float(clip.format.sample_aspect) == pytest.approx(float(aspect), rel=1e-3)
+        assert all(same_pixels(a, b) for a, b in zip(frames, clip.frames(), strict=True))
 
 
 def test_y4m_bytes_are_exact():

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import Flags
+from av.stream import Disposition
 
 from imfcodec.frames import Colour, Frame, VideoFormat
+from imfcodec.video.planes import to_picture
+
+BITEXACT = int(Flags.bitexact.value)
 
 
 def make_format(width=64, height=48, rate=Fraction(25), time_base=None, **fields) -> VideoFormat:
@@ -50,8 +55,83 @@ def write_encoded(path: Path, codec: str, pixel_format: str, arrays: list[list[n
         container.mux(stream.encode(None))
 
 
-def write_click(path: Path, codec: str, rate: int, click_seconds: float, video_start: float = 0.0) -> None:
-    """Two seconds of video whose sound is silent but for one click, and which is black but for one flash then."""
+def write_video(
+    path: Path,
+    frames: list[Frame],
+    codec: str,
+    *,
+    rate: int = 25,
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    start: int = 0,
+    spoil: Iterable[int] = (),
+) -> Path:
+    """Encode frames, stamped in frames of `rate`, into whatever the name says; packets in `spoil` become zeros."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        container.flags |= BITEXACT
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        height, width = frames[0].y.shape
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        if stream.codec_context.codec.name.startswith("libx26"):
+            stream.codec_context.gop_size = 5
+        packets = []
+        for frame in frames:
+            picture = to_picture(frame, frame.pts + start)
+            picture.time_base = Fraction(1, rate)
+            packets += stream.encode(picture.reformat(format=pixel_format))
+        for index, packet in enumerate([*packets, *stream.encode(None)]):
+            container.mux(_spoiled(packet) if index in set(spoil) else packet)
+    return path
+
+
+def _spoiled(packet: av.Packet) -> av.Packet:
+    spoiled = av.Packet(bytes(packet.size))
+    spoiled.pts, spoiled.dts, spoiled.duration = packet.pts, packet.dts, packet.duration
+    spoiled.time_base, spoiled.stream = packet.time_base, packet.stream
+    return spoiled
+
+
+def write_tracks(path: Path) -> Path:
+    """A file with two videos (96x96, 64x48) and two sounds (German flac, English opus), the second ones marked."""
+    with av.open(str(path), "w") as container:
+        videos = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream, (width, height) in zip(videos, ((96, 96), (64, 48)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        sounds = [container.add_stream(codec, rate=48000) for codec in ("flac", "libopus")]
+        for stream, language in zip(sounds, ("deu", "eng"), strict=True):
+            stream.layout = "mono"
+            stream.metadata["language"] = language
+        for first, second in (videos, sounds):
+            first.disposition, second.disposition = Disposition(0), Disposition.default
+        for stream in videos:
+            for frame in make_frames(make_format(stream.width, stream.height), 5):
+                picture = to_picture(frame, frame.pts)
+                picture.time_base = Fraction(1, 25)
+                container.mux(stream.encode(picture))
+        for stream in sounds:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            container.mux(stream.encode(frame))
+        for stream in (*videos, *sounds):
+            container.mux(stream.encode(None))
+    return path
+
+
+def write_click(
+    path: Path,
+    codec: str,
+    rate: int,
+    click_seconds: float,
+    video_start: float = 0.0,
+    sound_start: float = 0.0,
+    gap: tuple[float, float] = (0.0, 0.0),
+    jitter: int = 0,
+) -> None:
+    """Two seconds of video whose sound is silent but for one click, and which is black but for one flash then.
+
+    The sound has no samples before `sound_start` and within `gap`; its stamps are off by up to `jitter` samples.
+    """
     layout = "mono"
     samples = np.zeros((1, 2 * rate), np.float32)
     at = round(click_seconds * rate)
@@ -66,13 +146,21 @@ def write_click(path: Path, codec: str, rate: int, click_seconds: float, video_s
             picture = av.VideoFrame.from_ndarray(np.full((72, 64), level, np.uint8), "yuv420p")
             picture.pts, picture.time_base = index + round(video_start * 25), Fraction(1, 25)
             container.mux(video.encode(picture))
-        frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        resampler = av.AudioResampler(format=sound.format.name, layout=layout, rate=rate)
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(sound.encode(piece))
+        shifts = np.random.default_rng(3).integers(-jitter, jitter + 1, 50)
+        parts = [(n * rate // 25, (n + 1) * rate // 25) for n in range(50)]
+        for (start, end), shift in zip(parts, shifts, strict=True):
+            if start >= sound_start * rate and not gap[0] <= start / rate < gap[1]:
+                _encode_sound(container, sound, samples[:, start:end], start + int(shift))
         container.mux(sound.encode(None))
         container.mux(video.encode(None))
+
+
+def _encode_sound(container, sound, samples: np.ndarray, start: int) -> None:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", "mono")
+    frame.sample_rate, frame.pts, frame.time_base = sound.rate, start, Fraction(1, sound.rate)
+    resampler = av.AudioResampler(format=sound.format.name, layout="mono", rate=sound.rate)
+    for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+        container.mux(sound.encode(piece))
 
 
 def click_and_flash(path: Path) -> tuple[float, float]:
