@@ -164,12 +164,13 @@ def test_an_intact_model_passes(parts, intact, tmp_path):
 def test_every_field_of_the_configuration_is_bounded():
     """Whole numbers by kind, tuples in length too."""
     for name, value in DEFAULT.to_dict().items():
-        for wrong in (0, -1, MAX_WIDTH + 1, 1 << 62, 1.5, True, "9", None, [1] * (MAX_PARTS + 1), [0, 9], ["9"], {}):
+        none = -2 if "depth" in name else 0  # of all but depths
+        for wrong in (none, -1, MAX_WIDTH + 1, 1 << 62, 1.5, True, "9", None, [1] * (MAX_PARTS + 1), [0, 9], ["9"], {}):
             with pytest.raises(ModelError):
                 ModelConfig.from_dict({**DEFAULT.to_dict(), name: wrong})
         assert ModelConfig.from_dict({**DEFAULT.to_dict(), name: value}) == DEFAULT
     with pytest.raises(ModelError):
-        replace(DEFAULT, feature_depth=MAX_DEPTH + 1)
+        replace(DEFAULT, frame_depth=MAX_DEPTH + 1)
     for wrong in ([], None, {"unknown": 1}):
         with pytest.raises(ModelError):
             ModelConfig.from_dict(wrong)

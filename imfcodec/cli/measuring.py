@@ -155,7 +155,7 @@ def train(
     device: str,
     threads: int | None,
 ) -> None:
-    """Train a stage: key, align, joint, joint-full, perceptual, paper, overfit, or your own .toml file.
+    """Train a stage: latent, align, joint, joint-full, perceptual, paper, overfit, or your own .toml file.
 
     A run that has a checkpoint goes on from it. Under torchrun, all its processes train one model.
     """

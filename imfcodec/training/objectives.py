@@ -133,6 +133,7 @@ class JointObjective:
         key_lead: key frames are up to this much better.
         deeper: quantiser index lost with every halving, least and most.
         token_lag: token frames are this much worse, least and most.
+        lead_share: chance of a golden frame between the key frame and the chunk, as its anchor.
         low_delay_share: chance of token frames from the past alone.
         token_weight: of token frames in the loss; there are many more of them than golden ones.
     """
@@ -142,7 +143,8 @@ class JointObjective:
     qindices: tuple[int, int] = (20, 245)
     key_lead: int = 40
     deeper: tuple[int, int] = (0, 20)
-    token_lag: tuple[int, int] = (15, 90)
+    token_lag: tuple[int, int] = (50, 90)
+    lead_share: float = 0.5
     low_delay_share: float = 0.15
     token_weight: float = 2.0
 
@@ -153,7 +155,8 @@ class JointObjective:
             return ChunkShape.of(int(generator.integers(1, 9)), chunk, plan(chunk))
         length = int(generator.choice(self.lengths))
         chunk = draw_chunk(generator, length, float(generator.choice(self.split_chances)))
-        return ChunkShape.of(length, chunk, draw_part(generator, chunk))
+        lead = length if generator.random() < self.lead_share else 0
+        return ChunkShape.of(lead, chunk, draw_part(generator, chunk))
 
     def __call__(self, model: TrainedModel, batch: Batch, rate_weight: float) -> Parts:
         outcomes = self.outcomes(model, batch)

@@ -36,7 +36,8 @@ def code_length(symbols: Tensor, scales: Tensor) -> Tensor:
 
 @functools.lru_cache
 def _gaussian(device: torch.device) -> GaussianConditional:
-    return GaussianConditional(None, scale_bound=SCALE_MIN / 2).to(device)
+    with torch.inference_mode(False):  # its buffers serve training too, whoever comes first
+        return GaussianConditional(None, scale_bound=SCALE_MIN / 2).to(device)
 
 
 def tail_scale(scales: Tensor) -> Tensor:
