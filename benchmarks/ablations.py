@@ -25,19 +25,22 @@ from imfcodec.config import ModelConfig
 from imfcodec.errors import ImfError, InputError, UsageError
 from imfcodec.evaluation.sweep import describe_environment
 from imfcodec.files import write_beside
+from imfcodec.models.coding import Role
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
+from imfcodec.models.structure import PAST_LEVEL, Step, interval_level
 from imfcodec.nn.picture import Picture
 from imfcodec.training.augment import render
 from imfcodec.training.checkpoint import load_checkpoint
 from imfcodec.training.config import load_stage
 from imfcodec.training.dataset import DICE, Batch, StoredClip
-from imfcodec.training.export import load_average
 from imfcodec.training.objectives import AlignObjective
 from imfcodec.training.prepare import open_stores
+from imfcodec.training.rollout import TrainedModel
 from imfcodec.training.sampling import Sample
 from imfcodec.training.session import train
 from imfcodec.training.shapes import PairShape
+from imfcodec.training.start import load_trained
 from imfcodec.training.trainer import CHECKPOINT
 
 SIDE = 256  # luma pixels of a measured frame, each way
@@ -59,8 +62,6 @@ BASE: Mapping[str, Any] = {
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "base": {},
-    "u alone": {"options.parts": ["u"]},
-    "g alone": {"options.parts": ["g"]},
     # The target of one reference lies at the end of the span: half as long, it is as far away as between two.
     "one reference": {"options.references": 1, "options.spans": [2, 4, 8]},
     "transformer depth 0": {"model.align_depth": 0},
@@ -96,7 +97,7 @@ class Result:
 
     Attributes:
         figures: values of `FIGURES` as they stand in the table.
-        curve: points by quality.
+        curve: points by quantiser index.
     """
 
     variant: str
@@ -117,28 +118,33 @@ def middle_group(clip: StoredClip, references: int) -> Batch:
     side = min(SIDE, clip.height // 64 * 64, clip.width // 64 * 64)
     first, top, left = (len(clip) - SPAN - 1) // 2, (clip.height - side) // 4 * 2, (clip.width - side) // 4 * 2
     middle = SPAN // 2
-    shape = PairShape((0, middle, SPAN), SPAN, middle) if references == 2 else PairShape((0, middle), middle, middle)
+    if references == 2:
+        target = Step(middle, Role.TOKEN, (0, SPAN), (0, SPAN), interval_level((0, SPAN)), latent=False)
+        shape = PairShape((0, middle, SPAN), SPAN, target)
+    else:
+        target = Step(middle, Role.TOKEN, (0,), (0,), PAST_LEVEL, latent=False)
+        shape = PairShape((0, middle), middle, target)
     times = tuple(first + offset for offset in shape.offsets)
     sample = Sample(clip, times, top, left, side, side, mirror=False, colour=None, motion=None)
-    return Batch(0, shape, render(sample, clip.data, side)[None], torch.zeros(1, DICE))
+    return Batch(0, shape, render(sample, clip.data, side)[None], torch.zeros(1, DICE), torch.tensor([-1]))
 
 
 @torch.inference_mode()
 def measure(
-    network: ImfNetwork, objective: AlignObjective, groups: Sequence[Batch], qualities: Sequence[int]
+    model: TrainedModel, objective: AlignObjective, groups: Sequence[Batch], qindices: Sequence[int]
 ) -> tuple[dict[int, Point], float]:
-    """Code the target of each group at each quality.
+    """Code the target of each group at each quantiser index.
 
     Returns:
-        Mean bits and PSNR-Y by quality, and mean PSNR-Y of the unmoved first reference.
+        Mean bits and PSNR-Y by quantiser index, and mean PSNR-Y of the unmoved first reference.
     """
-    names = ("token0/bits_256", "token0/psnr_y", "token0/copy_psnr_y")
+    names = ("token/bits_256", "token/psnr_y", "token/copy_psnr_y")
     curve, copy = {}, math.nan
-    for quality in qualities:
-        fixed = replace(objective, qualities=(quality, quality + 1))
-        figures = [fixed(network, group, 1.0).figures for group in groups]
+    for qindex in qindices:
+        fixed = replace(objective, qindices=(qindex, qindex + 1))
+        figures = [fixed(model, group, 1.0).figures for group in groups]
         bits, psnr, copy = (float(np.mean([float(f[name]) for f in figures])) for name in names)
-        curve[quality] = Point(bits, psnr)
+        curve[qindex] = Point(bits, psnr)
     return curve, copy
 
 
@@ -148,39 +154,40 @@ def count_multiply_adds(config: ModelConfig, references: int) -> int:
     network = ImfNetwork(config)
     picture = Picture(torch.zeros(1, 1, SIDE, SIDE), torch.zeros(1, 2, SIDE // 2, SIDE // 2))
     token = Token.zeros(1, SIDE, SIDE, config, picture.luma)
-    ready = [network.reference(picture, token) for _ in range(references)]
+    none = network.no_symbols(picture)
+    ready = [network.reference(picture, token, none) for _ in range(references)]
     with FlopCounterMode(display=False) as counter:
         network.predict(token, ready, torch.full((1,), 0.5))
     return int(counter.get_total_flops()) // 2
 
 
 def run_variant(
-    name: str, steps: int, data: Sequence[Path], clips: Sequence[StoredClip], qualities: Sequence[int], **options: Any
+    name: str, steps: int, data: Sequence[Path], clips: Sequence[StoredClip], qindices: Sequence[int], **options: Any
 ) -> Result:
     """Train a variant, or go on with it, and measure it; `options` are those of `train`, `run` above all."""
     config = load_stage("align", {**BASE, **VARIANTS[name], "steps": steps})
     objective = AlignObjective(**config.options)
     train(config, data, device="cpu", say=lambda line: click.echo(f"{name}: {line}", err=True), **options)
     checkpoint = options["run"] / CHECKPOINT
-    network = load_average(checkpoint).eval()
+    model = load_trained(str(checkpoint)).eval()
     groups = [middle_group(clip, objective.references) for clip in clips]
-    curve, copy = measure(network, objective, groups, qualities)
+    curve, copy = measure(model, objective, groups, qindices)
     figures = {
         "steps": str(steps),
         "seconds": f"{load_checkpoint(checkpoint)['seconds']:.0f}",
         "multiply_adds": str(count_multiply_adds(config.model, objective.references)),
-        "parameters": str(sum(parameter.numel() for parameter in network.alignment.parameters())),
+        "parameters": str(sum(parameter.numel() for parameter in model.network.alignment.parameters())),
         "copy_psnr_y": f"{copy:.3f}",
     }
     return Result(name, figures, curve)
 
 
 def write_results(path: Path, comments: Sequence[str], results: Sequence[Result], at: Sequence[float]) -> None:
-    """Write the table: figures, bits and PSNR-Y by quality, PSNR-Y at equal bits; replaces the file in one step."""
+    """Write the table: figures, bits and PSNR-Y by quantiser index, PSNR-Y at equal bits; replaces it whole."""
     text = io.StringIO()
     text.writelines(f"# {comment}\n" for comment in comments)
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    pairs = [f"{kind}_q{quality}" for quality in results[0].curve for kind in ("bits", "psnr_y")]
+    pairs = [f"{kind}_q{qindex}" for qindex in results[0].curve for kind in ("bits", "psnr_y")]
     writer.writerow(["variant", *FIGURES, *pairs, *(f"psnr_y_at_{bits:g}" for bits in at)])
     for result in results:
         values = [text for point in result.curve.values() for text in (f"{point.bits:.2f}", f"{point.psnr_y:.3f}")]
@@ -189,7 +196,7 @@ def write_results(path: Path, comments: Sequence[str], results: Sequence[Result]
         file.write(text.getvalue().encode())
 
 
-def read_results(path: Path, scope: str, qualities: Sequence[int]) -> tuple[list[str], dict[str, Result]]:
+def read_results(path: Path, scope: str, qindices: Sequence[int]) -> tuple[list[str], dict[str, Result]]:
     """Comments and results by variant of a table, none where there is no file.
 
     Raises:
@@ -204,7 +211,7 @@ def read_results(path: Path, scope: str, qualities: Sequence[int]) -> tuple[list
         raise UsageError(f"{path} was not made with {scope}; choose another --out")
     rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"))
     try:
-        return comments, {row["variant"]: _parse(row, qualities) for row in rows}
+        return comments, {row["variant"]: _parse(row, qindices) for row in rows}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged row ({error}); remove it and run again") from None
 
@@ -228,8 +235,8 @@ def _at(result: Result, at: Sequence[float]) -> list[str]:
     return ["-" if value is None else f"{value:.2f}" for value in values]
 
 
-def _parse(row: Mapping[str, str], qualities: Sequence[int]) -> Result:
-    curve = {q: Point(float(row[f"bits_q{q}"]), float(row[f"psnr_y_q{q}"])) for q in qualities}
+def _parse(row: Mapping[str, str], qindices: Sequence[int]) -> Result:
+    curve = {q: Point(float(row[f"bits_q{q}"]), float(row[f"psnr_y_q{q}"])) for q in qindices}
     return Result(row["variant"], {name: row[name] for name in FIGURES}, curve)
 
 
@@ -250,7 +257,7 @@ def _long_clips(source: Path, cache: Path) -> list[StoredClip]:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--only", type=click.Choice(list(VARIANTS)), multiple=True, help="Variants. [default: all]")
 @click.option(
-    "--quality", "qualities", type=click.IntRange(0, 255), multiple=True, default=[0, 40, 80, 120, 160],
+    "--qindex", "qindices", type=click.IntRange(0, 255), multiple=True, default=[0, 40, 80, 120, 160],
     show_default=True, help="Quantiser indices to measure at.",
 )  # fmt: skip
 @click.option("--at", type=float, multiple=True, default=[60, 120], show_default=True, help="Bits to compare at.")
@@ -262,19 +269,19 @@ def main(
     steps: int,
     threads: int,
     only: tuple[str, ...],
-    qualities: tuple[int, ...],
+    qindices: tuple[int, ...],
     at: tuple[float, ...],
 ) -> None:
     try:
         clips = _long_clips(validation, work / "store")
-        scope = f"{steps} steps; {len(clips)} clips of {validation.name} at qualities {' '.join(map(str, qualities))}"
-        comments, done = read_results(out, scope, qualities)
+        scope = f"{steps} steps; {len(clips)} clips of {validation.name} at qindex {' '.join(map(str, qindices))}"
+        comments, done = read_results(out, scope, qindices)
         comments = list(dict.fromkeys([*comments, *NOTES, describe_environment()]))
         for name in only or VARIANTS:
             if name not in done:
                 run = work / f"{name.replace(',', '').replace(' ', '-')}-{steps}"
                 options = {"run": run, "store": work / "store", "threads": threads}
-                done[name] = run_variant(name, steps, data, clips, qualities, **options)
+                done[name] = run_variant(name, steps, data, clips, qindices, **options)
             write_results(out, comments, [done[name] for name in VARIANTS if name in done], at)
         click.echo(summarise([done[name] for name in VARIANTS if name in done], at))
     except ImfError as error:

@@ -92,11 +92,11 @@ def _check_field(name: str, value: Any, default: Any) -> None:
     sizes = value if isinstance(value, tuple) else (value,)
     if len(sizes) > MAX_PARTS:
         raise ModelError(f"model configuration: {name} has {len(sizes)} parts, more than {MAX_PARTS}")
-    ceiling = MAX_DEPTH if "depth" in name else MAX_WIDTH
-    kind = type(default[0]) if isinstance(default, tuple) else type(default)
+    kind = type(default[0] if isinstance(default, tuple) else default)
+    least, most = (0, MAX_DEPTH) if "depth" in name else (1, MAX_WIDTH)
     for size in sizes:
-        if type(size) is not kind or not 1 <= size <= ceiling:
-            raise ModelError(f"model configuration: {name} is {size!r}, not of kind {kind.__name__}, 1 to {ceiling}")
+        if not isinstance(size, int | float) or type(size) is not kind or not least <= size <= most:
+            raise ModelError(f"model configuration: {name} is {size!r}, not of kind {kind.__name__}, {least} to {most}")
 
 
 DEFAULT = ModelConfig()

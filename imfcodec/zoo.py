@@ -1,5 +1,6 @@
 """Models on disk: safetensors with the configuration in the header, known by the hash of the file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def load_model(name_or_path: str | None = None, *, device: str = "cpu", dtype: s
     """
     name = name_or_path or DEFAULT_MODEL
     path = Path(name) if name.endswith(".safetensors") else _FOLDER / f"{name}.safetensors"
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = ", ".join(info.name for info in available_models()) or "none"
         raise ModelError(f"no model {name}; give a .safetensors file or one of: {known}")
     return _load(path, device, dtype)

@@ -29,10 +29,10 @@ QUIET = ("--progress", "none")
 FRAMES = 3
 
 
-def write_face(path, frames=FRAMES):
+def write_face(path):
     video = talking_face_format(64, 64, Fraction(25))
     with open_writer(path, video) as writer:
-        for frame in talking_face(video, frames):
+        for frame in talking_face(video, FRAMES):
             writer.write(frame)
     return path
 
@@ -41,6 +41,15 @@ def write_face(path, frames=FRAMES):
 def clip(tmp_path_factory):
     """Three frames of 64x64 as Y4M."""
     return write_face(tmp_path_factory.mktemp("clips") / "face.y4m")
+
+
+@pytest.fixture(scope="module")
+def long_clip(clip):
+    """The same frames again and again, for seconds of work."""
+    header, *frames = clip.read_bytes().split(b"FRAME")
+    path = clip.with_name("long.y4m")
+    path.write_bytes(b"FRAME".join([header, *(100 * frames)]))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +237,10 @@ def test_targets_that_cannot_be(imf, clip, stream, tmp_path, command):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_signals_leave_nothing_half_written(start, tmp_path, number):
+def test_signals_leave_nothing_half_written(start, clip, long_clip, tmp_path, number):
     """Nothing under the target's name, and nothing beside it; after a kill the next run sees to that."""
-    source = write_face(tmp_path / "long.y4m", 400)
     (tmp_path / "out").mkdir()
-    process = start("encode", "--progress", "json", source, "out/x.imf")
+    process = start("encode", "--progress", "json", long_clip, "out/x.imf")
     while not names(tmp_path / "out"):
         time.sleep(0.02)
     process.stderr.readline()  # some frames are done
@@ -242,7 +250,7 @@ def test_signals_leave_nothing_half_written(start, tmp_path, number):
     assert process.returncode == wanted.get(number, 128 + number)
     if number == signal.SIGKILL:
         assert len(names(tmp_path / "out")) == 1
-        api.encode(write_face(tmp_path / "short.y4m"), tmp_path / "out" / "x.imf", device="cpu")
+        api.encode(clip, tmp_path / "out" / "x.imf", device="cpu")
         assert names(tmp_path / "out") == ["x.imf"]
     assert [name for name in names(tmp_path / "out") if name != "x.imf"] == []
 

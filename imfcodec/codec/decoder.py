@@ -135,6 +135,8 @@ class Decoder:
 def read_chunk(packet: VideoPacket, before: int, reader: SymbolReader) -> Chunk:
     """What a packet other than KEY says of its frames; reads the flags at the start of the payload."""
     golden = packet.golden or packet.kind is PacketKind.DELAY_GOLDEN
+    if golden and before and packet.frame_count > 1:
+        raise CorruptStreamError("a chunk with a golden frame follows token frames; copy the file again")
     chunk = Chunk(packet.frame_count, golden, before=before)
     while golden and (intervals := undecided(chunk)):
         chunk = replace(chunk, splits=(*chunk.splits, *(reader.range.decode_flag() for _ in intervals)))

@@ -154,7 +154,8 @@ class Encoder:
     def _next_chunk(self, group: Group, length: int) -> Chunk:
         if self.settings.structure == "low-delay":
             return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
-        return Chunk(length, length > SHORT_TAIL or self.settings.quality >= TAIL_BELOW, before=group.before)
+        tail = length <= SHORT_TAIL and length < self.point.interval and self.settings.quality < TAIL_BELOW
+        return Chunk(length, not tail, before=group.before)
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""

@@ -39,7 +39,7 @@ class OutputFolder:
         self._check_free()
         # Beside the folder, or in it where it cannot change names: where its parent is not ours, or another disk.
         inside = self._folder / self._folder.name
-        self._swaps = not self._folder.exists() or _can_change_names(self._folder)
+        self._swaps = not os.path.exists(self._folder) or _can_change_names(self._folder)
         remove_leftovers(inside)
         remove_leftovers(self._folder)
         with named_errors(name):
@@ -69,9 +69,9 @@ class OutputFolder:
             os.close(self._temporary.descriptor)
 
     def _check_folder(self) -> None:
-        if self._folder.exists() and not self._folder.is_dir():
+        if os.path.exists(self._folder) and not os.path.isdir(self._folder):
             raise UsageError(f"{self._folder}: is a file; name a folder for the pictures")
-        if not self._folder.parent.is_dir():
+        if not os.path.isdir(self._folder.parent):
             raise UsageError(f"{self._folder}: the folder {self._folder.parent} does not exist; make it first")
 
     def _check_free(self) -> None:
@@ -117,7 +117,7 @@ class OutputFolder:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def _can_change_names(folder: Path) -> bool:

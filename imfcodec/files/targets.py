@@ -35,7 +35,7 @@ def check_name(path: str | Path) -> None:
         raise UsageError(f"{str(path)!r}: holds a null character, which no name of a file may; choose another name")
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # opening it will say so
         return
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; choose another name") from error
@@ -51,10 +51,10 @@ def check_target(path: str | Path, *, overwrite: bool) -> None:
     target = final_path(path)
     if str(path).endswith(os.sep) or os.path.isdir(path):
         raise UsageError(f"{path} is a folder; name a file in it")
-    if not is_in_place(path) and not target.parent.is_dir():
+    if not is_in_place(path) and not os.path.isdir(target.parent):
         folder = target.parent if os.path.islink(path) else Path(path).parent
         raise UsageError(f"{path}: the folder {folder} does not exist; make it first")
-    if target.is_file() and not overwrite:
+    if os.path.isfile(target) and not overwrite:
         raise UsageError(f"{path} exists already; choose another name or give -y to overwrite it")
 
 
@@ -74,9 +74,12 @@ def check_distinct(inputs: Iterable[Place | None], outputs: Iterable[Place | Non
     """Check that no output is another output or an input, by whatever names; None stands for "not given".
 
     Raises:
-        UsageError: one is.
+        UsageError: one is, or has a name that can be none of a file.
     """
     sources, targets = ([place for place in places if place is not None] for places in (inputs, outputs))
+    for place in (*sources, *targets):
+        if isinstance(place, str | Path):
+            check_name(place)
     for target in targets:
         if any(_is_same(source, target) for source in sources):
             raise UsageError(f"{_name(target)} is an input itself; choose another name")
@@ -86,8 +89,11 @@ def check_distinct(inputs: Iterable[Place | None], outputs: Iterable[Place | Non
 
 
 def final_path(path: str | Path) -> Path:
-    """Where a name leads, all links followed; the last part need not exist."""
-    return Path(os.path.realpath(path))
+    """Where a name leads, all links followed as far as we may see them; the last part need not exist."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:
+        return Path(os.path.abspath(path))
 
 
 def is_in_place(path: str | Path) -> bool:
@@ -95,7 +101,7 @@ def is_in_place(path: str | Path) -> bool:
     if not os.path.exists(path) or os.path.isdir(path):
         return False
     final = final_path(path)
-    return not (os.path.isfile(path) and final.exists() and final.samefile(path))
+    return not (os.path.isfile(path) and os.path.exists(final) and os.path.samefile(final, path))
 
 
 def _is_same(one: Place, other: Place) -> bool:

@@ -30,7 +30,7 @@ class Temporary:
         for _ in range(_ATTEMPTS):
             self.path = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.part")
             # What replaces something is nobody else's to read until it has the same mode bits, at the end.
-            mode = 0o700 if target.exists() else 0o777
+            mode = 0o700 if os.path.exists(target) else 0o777
             try:
                 self.descriptor = _make_folder(self.path, mode) if folder else os.open(self.path, _CREATE, mode & 0o666)
             except FileExistsError:

@@ -109,7 +109,7 @@ def _after(position: int, role: Role, neighbour: int) -> Step:
 def _halve(chunk: Chunk) -> tuple[list[Level], list[Interval], list[Interval]]:
     """Golden frames by depth, intervals that are not split, and intervals of the first depth that is not decided."""
     decisions = iter(chunk.splits)
-    intervals: list[Interval] = [(0, chunk.before + chunk.length)] if chunk.before == 0 else []
+    intervals: list[Interval] = [(0, chunk.length)] if chunk.golden and chunk.before == 0 else []
     levels: list[Level] = []
     leaves: list[Interval] = []
     while intervals := [interval for interval in intervals if interval[1] - interval[0] > 1]:

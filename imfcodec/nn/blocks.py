@@ -64,8 +64,11 @@ def upsample(x: Tensor, factor: int) -> Tensor:
 class GatedBlock(nn.Module):
     """1x1, depthwise 3x3, 1x1, then a gated pair of 1x1 convolutions; both residual (after DCVC-RT's block).
 
-    [B, C, H, W] -> [B, C, H, W]
+    [B, C, H, W] -> [B, C, H, W]. Gates are bounded: unbounded ones make a block quadratic in its input, and a stack of
+    them overflowed on single patches.
     """
+
+    LARGEST_GATE = 8.0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,7 +81,7 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.leave(F.leaky_relu(self.depthwise(F.leaky_relu(self.enter(x), 0.1)), 0.1))
         value, gate = self.expand(x).chunk(2, 1)
-        return x + self.shrink(value * F.silu(gate))
+        return x + self.shrink(value * F.silu(gate.clamp(max=self.LARGEST_GATE)))
 
 
 def gated_blocks(channels: int, depth: int) -> nn.Sequential:

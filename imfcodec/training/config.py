@@ -50,7 +50,7 @@ class OptimizerConfig:
     """AdamW with a linear warm-up and a cosine down to `final_share` of the rate."""
 
     rate: float = 6e-4
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 1e-4
     warmup_steps: int = 200
     final_share: float = 0.02

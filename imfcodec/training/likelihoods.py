@@ -1,16 +1,15 @@
 """Rate estimation: CompressAI's likelihoods, and the symbol coder of training."""
 
 import torch
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from imfcodec.models.coding import SCALE_MIN, SCALE_RATIO, Table
 from imfcodec.nn.quantize import round_through
-from imfcodec.training.tables import SymbolCounts
+from imfcodec.training.tables import SymbolCounts, code_length, tail_scale
 
 LEAST_LIKELY = 1e-9  # bounds the code length of one symbol of z at 30 bits
-TAIL_SHARE = 1e-3  # of symbols that come from a Laplace distribution, so that far symbols still cost more the farther
-TAIL_REACH = 80.0  # scales of that distribution; beyond, the slope of the code length stays what it is there
+TAIL_REACH = 60.0  # scales of the tail (float32 holds no more); beyond, the slope of the code length stays
 
 
 class RateEstimator:
@@ -30,7 +29,6 @@ class RateEstimator:
         self._counts = counts
         self._bits: Tensor | None = None
         self._bottleneck = bottleneck
-        self._gaussian = GaussianConditional(None, scale_bound=SCALE_MIN / 2).to(bottleneck.quantiles.device)
 
     def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:
         assert values is not None
@@ -58,20 +56,8 @@ class RateEstimator:
         scales = torch.exp(index * SCALE_RATIO) * SCALE_MIN
         distance = values.abs()
         with torch.no_grad():
-            below = torch.minimum(distance, TAIL_REACH * _tail_scale(scales)).floor()
-            slope = self._code_length(below + 1, scales) - self._code_length(below, scales)
+            below = torch.minimum(distance, TAIL_REACH * tail_scale(scales)).floor()
+            slope = code_length(below + 1, scales) - code_length(below, scales)
         line = distance * slope
-        reached = torch.minimum(symbols.detach().abs(), (TAIL_REACH + 1) * _tail_scale(scales).detach())
-        return self._code_length(reached, scales) + line - line.detach()
-
-    def _code_length(self, symbols: Tensor, scales: Tensor) -> Tensor:
-        """Bits of symbols >= 0."""
-        centre = self._gaussian._likelihood(symbols, scales)
-        reach = _tail_scale(scales)
-        outer = torch.exp(-(symbols + 0.5) / reach)
-        inner = torch.where(symbols < 0.5, 2 - outer, torch.exp(-(symbols - 0.5) / reach))
-        return -torch.log2((1 - TAIL_SHARE) * centre + TAIL_SHARE * (inner - outer) / 2)
-
-
-def _tail_scale(scales: Tensor) -> Tensor:
-    return 2 * scales
+        reached = torch.minimum(symbols.detach().abs(), (TAIL_REACH + 1) * tail_scale(scales).detach())
+        return code_length(reached, scales) + (line - line.detach())

@@ -1,5 +1,6 @@
 """Probability tables for the coder: CompressAI's models, fitted to counted symbols."""
 
+import functools
 import math
 
 import numpy as np
@@ -16,7 +17,31 @@ REACH = 512  # symbols beyond +-REACH are escapes in every table
 TAIL_MASS = 2.0**-15  # tables reach as far as leaves this much to the escape
 PRIOR_STRENGTH = 1000.0  # symbols that the model of a row counts for beside those that were counted
 
+TAIL_SHARE = 1e-3
+
 Mass = npt.NDArray[np.float64]
+
+
+def code_length(symbols: Tensor, scales: Tensor) -> Tensor:
+    """Bits of whole numbers >= 0 with scales of the same shape, by CompressAI's Gaussian and a little of a Laplace one.
+
+    `TAIL_SHARE` of the symbols come from the latter, so that far symbols still cost more the farther they are.
+    """
+    centre = _gaussian(symbols.device)._likelihood(symbols, scales)
+    reach = tail_scale(scales)
+    outer = torch.exp(-(symbols + 0.5) / reach)
+    inner = torch.where(symbols < 0.5, 2 - outer, torch.exp(-(symbols - 0.5) / reach))
+    return -torch.log2((1 - TAIL_SHARE) * centre + TAIL_SHARE * (inner - outer) / 2)
+
+
+@functools.lru_cache
+def _gaussian(device: torch.device) -> GaussianConditional:
+    return GaussianConditional(None, scale_bound=SCALE_MIN / 2).to(device)
+
+
+def tail_scale(scales: Tensor) -> Tensor:
+    """Scale of the Laplace distribution."""
+    return 2 * scales
 
 
 class SymbolCounts:
@@ -40,9 +65,8 @@ class SymbolCounts:
 def gaussian_tables(counts: SymbolCounts) -> Tables:
     """One row a scale, symmetric about 0."""
     scales = SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) * SCALE_RATIO)
-    model = GaussianConditional(None, scale_bound=SCALE_MIN / 2)
-    symbols = torch.arange(-REACH, REACH + 1, dtype=torch.float32).expand(SCALE_LEVELS, -1)
-    masses = model._likelihood(symbols, torch.from_numpy(scales).float()[:, None].expand_as(symbols))
+    symbols = torch.arange(-REACH, REACH + 1, dtype=torch.float32).abs().expand(SCALE_LEVELS, -1)
+    masses = torch.exp2(-code_length(symbols, torch.from_numpy(scales).float()[:, None].expand_as(symbols)))
     seen = counts.of(Table.GAUSSIAN)
     return _tables(masses.double().numpy(), (seen + seen[:, ::-1]) / 2)
 

@@ -34,6 +34,7 @@ from imfcodec.training.watch import TokenEntropy
 
 LOG_SECONDS, SAVE_SECONDS = 30.0, 180.0
 MOST_PASSED_OVER = 5
+SPIKE, SPIKE_FROM = 3.0, 20  # factor, and steps before it is known what is usual
 FITTING_BATCHES = 24  # to which exported tables are fitted
 CHECKPOINT, MODEL = "checkpoint.pt", "model.safetensors"
 
@@ -201,6 +202,7 @@ class Trainer:
         assert norm is not None
         figures = {**result.figures, "norm": norm}
         if torch.isfinite(norm) or self.config.precision == "16-mixed":  # there the scaler passes over the step
+            limit_spikes(self.optimizer)
             self.optimizer.step()
             self.average.update_parameters(self.model)
             self._passed_over = 0
@@ -293,6 +295,22 @@ class Trainer:
                 self.log.pictures(self.step, result.pictures)
                 self.say(", ".join(f"{name} {value:.2f}" for name, value in result.figures.items()))
         self.fabric.barrier()
+
+
+@torch.no_grad()
+def limit_spikes(optimizer: torch.optim.Optimizer) -> None:
+    """Scale the gradient of each tensor down to `SPIKE` times what it has been so far, root mean square.
+
+    Biases make up most of the gradient's norm, and clipping holds it to one norm in all: a rare batch that is hard for
+    the weights would move all of a layer's by several times the rate, in one direction. Training ran away after such.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state, gradient = optimizer.state.get(parameter), parameter.grad
+            if gradient is None or not state or state["step"] < SPIKE_FROM:
+                continue
+            known = state["exp_avg_sq"].mean() / (1 - group["betas"][1] ** float(state["step"]))
+            gradient.mul_((SPIKE * (known / (gradient.square().mean() + 1e-30)).sqrt()).clamp(max=1.0))
 
 
 def learning_rate(config: StageConfig, step: int, progress: float) -> float:

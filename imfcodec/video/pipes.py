@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def read_once(source: Source, *, is_raw: bool = False) -> Iterator[Source]:
     """
     if isinstance(source, str | Path):
         check_name(source)
-        if not os.path.exists(source) or os.path.isfile(source) or os.path.isdir(source):
+        if not _is_pipe(source):  # a device is not kept either: it may have no end
             yield source
             return
         with open_input(source) as file, _passed_on(file, str(source), is_raw) as place:
@@ -48,6 +49,14 @@ def until_end(frames: Iterator[Frame], place: Source) -> Iterator[Frame]:
     yield from frames
     if isinstance(place, _Pipe):
         place.check_end()
+
+
+def _is_pipe(path: str | Path) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class _Pipe(io.RawIOBase):

@@ -5,6 +5,7 @@ timeline to fill. What is cut off ends where it ends.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,9 +108,9 @@ class Source:
         if self._raw is None and is_series(path):
             self.series = list_series(path, allow_gaps=self._options.allow_gaps)
             return
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(f"{path}: is a folder; name a file, or a series such as {path}/%05d.png")
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError(f"{path}: no such file")
         if self._raw is None and is_headerless(path):
             raise UsageError(f"{path}: headerless video needs its size, frame rate and pixel format")

@@ -94,13 +94,18 @@ def open_writer(
 
 
 def _is_series(path: str | Path) -> bool:
-    if str(path).endswith(os.sep) or Path(path).is_dir():
+    if _is_folder(path):
         return True
     return "%" in Path(path).name and Path(path).suffix.lower() == ".png"
 
 
+def _is_folder(path: str | Path) -> bool:
+    is_video = Path(path).suffix.lower() in {*_CONTAINERS, ".y4m"}
+    return str(path).endswith(os.sep) or (os.path.isdir(path) and not is_video)
+
+
 def _is_pipe(path: str | Path) -> bool:
-    return Path(path).exists() and not Path(path).is_file()
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 class ClipWriter(ABC):
@@ -367,8 +372,7 @@ def _fill(target: Plane, source: Plane) -> None:
 
 class _PngWriter(ClipWriter):
     def __init__(self, path: str | Path, format: VideoFormat, overwrite: bool) -> None:
-        is_folder = str(path).endswith(os.sep) or Path(path).is_dir()
-        folder, name = (Path(path), _DEFAULT_PNG_NAME) if is_folder else (Path(path).parent, Path(path).name)
+        folder, name = (Path(path), _DEFAULT_PNG_NAME) if _is_folder(path) else (Path(path).parent, Path(path).name)
         super().__init__(str(folder / name), format)
         self._file_name = name
         self._sink = OutputFolder(folder, _own_names(self._name, name), self._name, overwrite=overwrite)

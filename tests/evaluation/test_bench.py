@@ -67,17 +67,17 @@ def test_one_side_alone_is_no_pair():
 
 @pytest.mark.parametrize("quality", [20, 80])
 def test_bits_over_time_are_those_of_the_file(clip, quality):
-    """Every packet's bits by part; y of token frames only where it is sent; golden frames in the golden part."""
+    """Every packet's bits by part; golden frames have y, token frames tokens alone."""
     with open_clip(clip, audio=False) as source:
         frames = list(source.frames())
     [stream] = ImfCodec().encode(frames, VIDEO, quality)
-    rows = spending_over_time(stream, frames, quality)
+    rows = spending_over_time(stream)
     assert sum(row[part] for row in rows for part in PARTS) == pytest.approx(8 * len(stream))
     assert min(row[part] for row in rows for part in PARTS) >= 0
     key, *chunks = rows
-    assert key["key"] > 0 and sum(key[part] for part in ("golden", "g", "u", "y")) == 0
-    assert all(chunk["key"] == 0 and chunk["u"] > 0 and (chunk["y"] > 0) == (quality == 80) for chunk in chunks)
-    assert chunks[0]["golden"] > 0
+    assert key["key"] > 0 and sum(key[part] for part in ("latent", "golden_token", "token")) == 0
+    assert all(chunk["key"] == 0 for chunk in chunks)
+    assert chunks[0]["latent"] > 0 and chunks[0]["golden_token"] > 0
     ends = [row["start"] + row["duration"] for row in rows]
     assert [row["start"] for row in rows[1:]] == pytest.approx(ends[:-1]) and ends[-1] == pytest.approx(FRAMES / 25)
 

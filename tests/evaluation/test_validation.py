@@ -1,24 +1,18 @@
-"""Validation of a model file: figures, pictures, and whether coded rates are the estimated ones."""
+"""Validation of a model file: figures and pictures."""
 
-import copy
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from imfcodec.evaluation.ratecheck import check_rates
-from imfcodec.models.prior import SCALE_LEVELS
 
 from imfcodec import api
-from imfcodec.codec.encoder import Encoder, EncoderSettings
 from imfcodec.errors import InputError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.evaluation.validation import Validator, make_validator
-from imfcodec.latents.symbols import PriorTables
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
-from imfcodec.zoo import available_models, load_model
+from imfcodec.zoo import available_models
 
 FRAMES, SIDE = 9, 128
 QUALITIES = (10, 60)
@@ -41,11 +35,6 @@ def model_file() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model(likelihoods=True)
-
-
-@pytest.fixture(scope="module")
 def validation(clip, model_file):
     return Validator((clip,), QUALITIES, FRAMES, device="cpu")(model_file)
 
@@ -54,7 +43,7 @@ def test_figures_are_those_of_encode_and_compare(validation, clip, model_file, t
     """The rate is the size of the file; better quality costs more and gives more."""
     names = ("kbps", "psnr_y", "psnr_u", "psnr_v", "ssim_y")
     figures = validation.figures
-    assert set(figures) == {f"val/q{q}/{name}" for q in QUALITIES for name in names} | {"val/rate_check"}
+    assert set(figures) == {f"val/q{q}/{name}" for q in QUALITIES for name in names}
     assert np.isfinite(list(figures.values())).all()
     with open_clip(clip, audio=False) as source, open_writer(tmp_path / "cut.y4m", source.format) as writer:
         for frame, _ in zip(source.frames(), range(FRAMES), strict=False):
@@ -72,7 +61,7 @@ def test_pictures_show_original_and_decoded(validation):
     for picture in validation.pictures.values():
         assert picture.dtype == np.uint8 and picture.shape == (SIDE, 2 * SIDE, 3)
         original, decoded = np.hsplit(picture.astype(float), 2)
-        assert 0 < np.abs(original - decoded).mean() < 12
+        assert 0 < np.abs(original - decoded).mean() < 20
     assert picture[SIDE // 2 + 8, SIDE // 2, 0] > picture[SIDE // 2 + 8, SIDE // 2, 2]  # skin is redder than blue
 
 
@@ -85,29 +74,3 @@ def test_validator_of_files_and_folders(clip, tmp_path):
         make_validator([tmp_path])
     with pytest.raises(InputError, match="missing"):
         make_validator([tmp_path / "missing.mp4"])
-
-
-@pytest.mark.parametrize("quality", QUALITIES)
-def test_coded_rate_is_the_estimated_one(model, clip, quality):
-    """Within 1 %, but for the last bytes of each packet; the payloads are those of the plain encoder."""
-    check = check_rates(model, clip, quality, FRAMES)
-    assert check.coded_bits > 8 * 150
-    assert (check.coded_bits - check.termination_bits) / check.estimated_bits == pytest.approx(1, abs=0.01)
-    with open_clip(clip, audio=False) as source:
-        frames = [frame for frame, _ in zip(source.frames(), range(FRAMES), strict=False)]
-    packets = list(Encoder(model, EncoderSettings(quality)).encode(iter(frames)))
-    assert check.coded_bits == 8 * sum(len(packet.payload) for packet in packets)
-    assert abs(check.termination_bits) <= 9 * len(packets)  # below 0 where zero bytes are left off
-    assert check.difference == check.coded_bits / check.estimated_bits - 1
-
-
-@pytest.mark.parametrize("shift", [4, -4])
-def test_tables_that_do_not_fit_are_noticed(model, clip, shift):
-    """Gaussian tables four rows off, made for scales half as large again or too small by a third."""
-    rows = np.clip(np.arange(SCALE_LEVELS) + shift, 0, SCALE_LEVELS - 1)
-    gaussian = copy.copy(model.tables.gaussian)
-    gaussian.models = [gaussian.models[row] for row in rows]
-    gaussian.offsets, gaussian.escapes = gaussian.offsets[rows], gaussian.escapes[rows]
-    broken = replace(model, tables=PriorTables(gaussian, model.tables.hyper))
-    good = check_rates(model, clip, 60, FRAMES)
-    assert check_rates(broken, clip, 60, FRAMES).difference > good.difference + 0.1
