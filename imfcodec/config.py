@@ -74,6 +74,8 @@ class ModelConfig:
         Raises:
             ModelError: a field is missing, unknown or inconsistent, or it is of another architecture.
         """
+        if not isinstance(values, dict):
+            raise ModelError(f"model configuration is {values!r}, not a table")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         architecture = plain.pop("architecture", 1)
         if architecture != ARCHITECTURE:

@@ -1,5 +1,6 @@
 """What `info` and `doctor` show, as plain values to print or to turn into JSON."""
 
+import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -49,7 +50,7 @@ def describe_stream(summary: StreamSummary) -> Report:
 
 def is_stream(path: str | Path) -> bool:
     """Whether a path is to be read as an .imf stream: it is one, or no file that could be anything else."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         return "%" not in Path(path).name
     with open_input(path) as file:
         magic = file.read(len(MAGIC))
@@ -61,7 +62,7 @@ def describe_source(path: str | Path) -> Report:
     container, chapters, tracks = tracks_of(path)
     return {
         "container": container,
-        "bytes": Path(path).stat().st_size if Path(path).is_file() else None,
+        "bytes": Path(path).stat().st_size if os.path.isfile(path) else None,
         "chapters": chapters,
         "tracks": [_describe_track(track) for track in tracks],
     }

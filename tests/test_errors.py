@@ -92,7 +92,7 @@ def test_streams_that_fail(face_y4m, stream):
     [
         {"quality": 101},
         {"structure": "none"},
-        {"golden_interval": 0},
+        {"golden_interval": 33},
         {"key_interval": -1},
         {"audio": ""},
         {"device": "abacus"},

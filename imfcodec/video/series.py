@@ -1,6 +1,7 @@
 """Numbered picture series, "shots/%05d.png": which pictures there are, and where some are missing."""
 
 import itertools
+import os
 from pathlib import Path
 
 from imfcodec.errors import InputError
@@ -12,7 +13,7 @@ _MAX_SPREAD = 100
 
 def is_series(path: str | Path) -> bool:
     """Whether a name is the pattern of a series, see `files.series_names`, and no file is called that."""
-    return series_names(Path(path).name) is not None and not Path(path).exists()
+    return series_names(Path(path).name) is not None and not os.path.exists(path)
 
 
 def list_series(pattern: str | Path, *, allow_gaps: bool) -> list[Path | None]:
@@ -37,7 +38,7 @@ def _numbered(pattern: Path) -> dict[int, Path]:
     """The pictures of a series by number."""
     own = series_names(pattern.name)
     found: dict[int, Path] = {}
-    for file in list_folder(pattern.parent) if pattern.parent.is_dir() else ():
+    for file in list_folder(pattern.parent) if os.path.isdir(pattern.parent) else ():
         match = own and own.fullmatch(file.name)
         # %03d writes 1234 in four digits, but never 0123.
         if match and file.name == pattern.name % int(match[1]):

@@ -1,6 +1,7 @@
 """Files that are cut off. FFmpeg takes the end of such a file for the end of the video, or says so late."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -41,30 +42,34 @@ class CountingReader(io.RawIOBase):
 
 
 def ends_early(path: Path) -> bool:
-    """Tell whether a file is shorter than its own structure says; False for kinds of files that do not say."""
-    if not path.is_file():
+    """Tell whether a file is shorter than its own structure says; False for kinds of files that do not say.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not os.path.isfile(path):
         return False
-    try:
-        return _ends_early(path, path.stat().st_size)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _ends_early(path: Path, length: int) -> bool:
     with open_input(path) as file:
-        head = file.read(_HEAD_BYTES)
-        if head[4:8] in _ISO_FIRST_BOXES:
-            return _ends_within(file, length, _iso_box_size)
-        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-            return _ends_within(file, length, _riff_chunk_size)
-        if head.startswith(_ASF_HEADER):
-            return _ends_within(file, length, _asf_object_size)
-        if head.startswith(b"GIF8"):
-            return not _tail(file, length).rstrip(b"\0").endswith(_GIF_TRAILER)
-        if head.startswith(_OGG_PAGE):
-            return _ogg_ends_early(_tail(file, length))
-        if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
-            return length % _TS_PACKET_BYTES > 0
+        try:
+            return _file_ends_early(file, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _file_ends_early(file: BinaryIO, length: int) -> bool:
+    head = file.read(_HEAD_BYTES)
+    if head[4:8] in _ISO_FIRST_BOXES:
+        return _ends_within(file, length, _iso_box_size)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _ends_within(file, length, _riff_chunk_size)
+    if head.startswith(_ASF_HEADER):
+        return _ends_within(file, length, _asf_object_size)
+    if head.startswith(b"GIF8"):
+        return not _tail(file, length).rstrip(b"\0").endswith(_GIF_TRAILER)
+    if head.startswith(_OGG_PAGE):
+        return _ogg_ends_early(_tail(file, length))
+    if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
+        return length % _TS_PACKET_BYTES > 0
     return matroska_ends_early(head, length)
 
 

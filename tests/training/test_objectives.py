@@ -50,7 +50,10 @@ class TestJoint:
         assert gradient.abs().sum() > 0
 
     def test_quantiser_indices_are_in_range_and_key_frames_the_best(self, make_trainer):
-        trainer = make_trainer("joint", **{"data.batch": 3, "options.lengths": [4], "options.qindices": [0, 256]})
+        trainer = make_trainer(
+            "joint",
+            **{"data.batch": 3, "options.lengths": [4], "options.qindices": [0, 256], "options.lead_share": 1.0},
+        )
         for dice in (0.0, 0.5, 0.99999):
             batch = next(b for b in trainer.loader.batches(0) if b.shape.chunk.golden)
             batch.dice.fill_(dice)
