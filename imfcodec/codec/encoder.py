@@ -74,8 +74,8 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
     golden = round(20 + 2.3 * settings.quality)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
-        key=min(QINDEX_LEVELS - 1, golden + 30),
-        quantisers=Quantisers(golden=golden, deeper=10, token=max(0, golden - 75)),
+        key=min(QINDEX_LEVELS - 1, golden + 40),
+        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, golden - 75)),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )
