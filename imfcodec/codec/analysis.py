@@ -8,7 +8,7 @@ from imfcodec.frames import Frame
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.executor import Executor, Known, Part, Qindices
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import Interval, Step, golden_between, halves, token_levels
+from imfcodec.models.structure import Chunk, Interval, Step, golden_between, golden_levels, halves, token_levels
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import bit_price
 
@@ -21,8 +21,8 @@ def squared_error(picture: Picture, target: Picture) -> float:
     return float((picture.luma - target.luma).square().mean())
 
 
-class SplitTrial:
-    """Tries an interval between two golden frames with and without one in its middle.
+class ChunkTrial:
+    """Tries chunks of several lengths, and intervals between golden frames with and without one in the middle.
 
     Args:
         frames: originals by position, that of the anchor included.
@@ -38,10 +38,25 @@ class SplitTrial:
     def _count(self, _steps: Sequence[Step], _part: Part, bits: float) -> None:
         self._bits += bits
 
+    def cost_per_frame(self, length: int, anchor: Known) -> float:
+        """What a chunk of some frames after the anchor costs, squared error and rate, by its end and its middle."""
+        ((end,),) = golden_levels(Chunk(length, True))
+        price, known = self._price(end), {0: anchor}
+        self._bits = 0.0
+        self._executor.run((end,), known, self._qindices, self._frames)
+        golden = self._error(known, length) + price * self._bits
+        inside = min(self._costs((0, length), 1, known)) if length > 1 else 0.0
+        return (golden + inside) / length
+
     def pays(self, interval: Interval, depth: int, known: Mapping[int, Known]) -> bool:
         """Whether a golden frame, `depth` halvings below the end of the chunk, gains more than it costs."""
+        plain, split = self._costs(interval, depth, known)
+        return split < plain
+
+    def _costs(self, interval: Interval, depth: int, known: Mapping[int, Known]) -> tuple[float, float]:
+        """What the frames inside an interval cost without and with a golden frame in its middle."""
         step = golden_between(interval, depth)
-        price = float(bit_price(self._qindices.of(step))) / self._frames[0].luma[0].numel()
+        price = self._price(step)
         (plain,) = self._leaves([interval], dict(known), price)
         trial = dict(known)
         self._bits = 0.0
@@ -50,7 +65,11 @@ class SplitTrial:
         inside = [half for half in halves(interval) if half[1] - half[0] > 1]
         as_leaves = self._leaves(inside, trial, price)
         all_golden = (golden * (right - left - 1) for left, right in inside)  # where no token frame would do
-        return golden + sum(map(min, as_leaves, all_golden)) < plain
+        return plain, golden + sum(map(min, as_leaves, all_golden))
+
+    def _price(self, step: Step) -> float:
+        """Squared error of a frame that a bit is worth."""
+        return float(bit_price(self._qindices.of(step))) / self._frames[0].luma[0].numel()
 
     def _leaves(self, leaves: Sequence[Interval], known: dict[int, Known], price: float) -> list[float]:
         """Squared error of the token frames of each interval, summed, plus the price of their bits.

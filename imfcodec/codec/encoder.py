@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.analysis import SplitTrial, is_scene_cut, squared_error
+from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_picture
 from imfcodec.errors import UsageError
@@ -20,6 +20,7 @@ from imfcodec.zoo import LoadedModel
 
 STRUCTURES = ("offline", "low-delay")
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
+SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
 TAIL_BELOW = 40
 
@@ -122,8 +123,11 @@ class Encoder:
         yield self._packet(PacketKind.KEY, first, writer)
         key_error = _anchor_error(group, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
-        while chunk := frames.take(span):
+        waiting: list[Frame] = []
+        while waiting := waiting + frames.take(span - len(waiting)):
             with self.model.autocast():
+                length = self._length(group, waiting, key)
+                chunk, waiting = waiting[:length], waiting[length:]
                 packet = self._encode_chunk(group, chunk, key)
             yield packet
             key = self._picture(chunk[-1:])
@@ -151,6 +155,22 @@ class Encoder:
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
         return self._packet(kind, frames, writer, golden=chunk.golden)
 
+    def _length(self, group: Group, frames: list[Frame], anchor: Picture) -> int:
+        """How many of the coming frames the next chunk takes: halved as long as that costs less a frame."""
+        length = len(frames)
+        if not self.point.split or length < 2 * SHORTEST_CHUNK:
+            return length
+        pictures = {0: anchor} | {i + 1: self._picture([frame]) for i, frame in enumerate(frames)}
+        qindices = to_qindices(self.point.quantisers, self.model.device)
+        trial = ChunkTrial(self.model.network, self.model.tables, qindices, pictures)
+        cost = trial.cost_per_frame(length, group.known[0])
+        while length >= 2 * SHORTEST_CHUNK:
+            shorter = trial.cost_per_frame(length // 2, group.known[0])
+            if shorter >= cost:
+                break
+            length, cost = length // 2, shorter
+        return length
+
     def _next_chunk(self, group: Group, length: int) -> Chunk:
         if self.settings.structure == "low-delay":
             return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
@@ -160,7 +180,7 @@ class Encoder:
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
         qindices = to_qindices(self.point.quantisers, self.model.device)
-        trial = SplitTrial(self.model.network, self.model.tables, qindices, frames)
+        trial = ChunkTrial(self.model.network, self.model.tables, qindices, frames)
         while intervals := undecided(chunk):
             depth = len(golden_levels(chunk))
             flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
