@@ -21,6 +21,7 @@ from imfcodec.zoo import LoadedModel
 STRUCTURES = ("offline", "low-delay")
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
+SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
 TAIL_BELOW = 40
 
@@ -156,20 +157,19 @@ class Encoder:
         return self._packet(kind, frames, writer, golden=chunk.golden)
 
     def _length(self, group: Group, frames: list[Frame], anchor: Picture) -> int:
-        """How many of the coming frames the next chunk takes: halved as long as that costs less a frame."""
+        """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
         length = len(frames)
         if not self.point.split or length < 2 * SHORTEST_CHUNK:
             return length
         pictures = {0: anchor} | {i + 1: self._picture([frame]) for i, frame in enumerate(frames)}
         qindices = to_qindices(self.point.quantisers, self.model.device)
         trial = ChunkTrial(self.model.network, self.model.tables, qindices, pictures)
-        cost = trial.cost_per_frame(length, group.known[0])
-        while length >= 2 * SHORTEST_CHUNK:
-            shorter = trial.cost_per_frame(length // 2, group.known[0])
-            if shorter >= cost:
-                break
-            length, cost = length // 2, shorter
-        return length
+        lengths = [
+            length >> halvings for halvings in range(length.bit_length()) if length >> halvings >= SHORTEST_CHUNK
+        ]
+        costs = {candidate: trial.cost_per_frame(candidate, group.known[0]) for candidate in lengths}
+        best = min(lengths, key=costs.__getitem__)
+        return best if costs[best] * SHORTENING_GAIN < costs[length] else length
 
     def _next_chunk(self, group: Group, length: int) -> Chunk:
         if self.settings.structure == "low-delay":

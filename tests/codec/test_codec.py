@@ -11,7 +11,7 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.analysis import SplitTrial, is_scene_cut
+from imfcodec.codec.analysis import ChunkTrial, is_scene_cut
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings, OperatingPoint, operating_point
 from imfcodec.codec.planes import to_picture
@@ -353,7 +353,7 @@ def mixed(model, frames):
     """A key frame and a chunk with golden frames from one side and both, of several depths, and token frames."""
     point = OperatingPoint(key=225, quantisers=Quantisers(golden=200, deeper=9, token=150), interval=8, split=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SplitTrial, "pays", lambda self, interval, depth, known: interval[0] < 3)
+        patch.setattr(ChunkTrial, "pays", lambda self, interval, depth, known: interval[0] < 3)
         packets = encode(model, frames[:9], point)
     assert splits(model, packets[1]) == (True, True, False, True, True)
     return packets
@@ -417,7 +417,7 @@ class TestExactSymbols:
 def test_groups_of_pixels_hold_whole_frames(model, monkeypatch):
     """The size of groups is part of the format: the same in encoder and decoder, at least one frame."""
     frames = face(64, 64, 9)
-    monkeypatch.setattr(SplitTrial, "pays", lambda self, interval, depth, known: depth < 3)
+    monkeypatch.setattr(ChunkTrial, "pays", lambda self, interval, depth, known: depth < 3)
     for pixels in (1, 2 * 64 * 64):
         monkeypatch.setattr(executors, "GROUP_PIXELS", pixels)
         packets = encode(model, frames, quality=60)
