@@ -1,6 +1,8 @@
 """The benchmark of kills finds nothing in a few of them."""
 
-from conftest import ROOT
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_a_few_kills(fresh_process):
