@@ -9,6 +9,7 @@ from imfcodec.nn.quantize import round_through
 from imfcodec.training.tables import SymbolCounts, code_length, tail_scale
 
 LEAST_LIKELY = 1e-9  # bounds the code length of one symbol of z at 30 bits
+USUAL_BITS = 1000.0  # of a frame or crop whose symbols are counted once each
 TAIL_REACH = 60.0  # scales of the tail (float32 holds no more); beyond, the slope of the code length stays
 
 
@@ -22,11 +23,13 @@ class RateEstimator:
 
     Args:
         bottleneck: factorised prior of z.
-        counts: counts the symbols, for tables to be fitted to.
+        counts: counts the symbols, for tables to be fitted to: those of each frame by the inverse of its bits, as low
+            rates weigh no less than high ones in the loss either.
     """
 
     def __init__(self, bottleneck: EntropyBottleneck, counts: SymbolCounts | None = None) -> None:
         self._counts = counts
+        self._waiting: list[tuple[Tensor, Tensor, Table]] = []
         self._bits: Tensor | None = None
         self._bottleneck = bottleneck
 
@@ -36,7 +39,7 @@ class RateEstimator:
             symbols = round_through(values)
             lengths = self._hyper(values) if table is Table.HYPER else self._lengths(values, symbols, rows)
         if self._counts is not None:
-            self._counts.add(symbols, rows, table)
+            self._waiting.append((symbols.detach(), rows.detach(), table))
         bits = lengths.flatten(1).sum(1)
         self._bits = bits if self._bits is None else self._bits + bits
         return symbols
@@ -45,6 +48,10 @@ class RateEstimator:
         """Bits of each sample since the last call, float32 [B]."""
         bits, self._bits = self._bits, None
         assert bits is not None, "something was coded"
+        for symbols, rows, table in self._waiting:
+            assert self._counts is not None, "symbols wait for it"
+            self._counts.add(symbols, rows, table, USUAL_BITS / bits.clamp_min(1))
+        self._waiting.clear()
         return bits
 
     def _hyper(self, values: Tensor) -> Tensor:

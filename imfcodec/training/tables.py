@@ -46,20 +46,21 @@ def tail_scale(scales: Tensor) -> Tensor:
 
 
 class SymbolCounts:
-    """How often each symbol -REACH..REACH was coded with each row; what lies beyond is not counted."""
+    """How often each symbol -REACH..REACH was coded with each row, weighted; what lies beyond is not counted."""
 
     def __init__(self, hyper_channels: int) -> None:
         rows = {Table.GAUSSIAN: SCALE_LEVELS, Table.HYPER: hyper_channels}
-        self._counts = {table: np.zeros((count, 2 * REACH + 1), np.int64) for table, count in rows.items()}
+        self._counts = {table: np.zeros((count, 2 * REACH + 1)) for table, count in rows.items()}
 
-    def add(self, symbols: Tensor, rows: Tensor, table: Table) -> None:
-        """Count whole numbers `symbols` coded with table rows `rows` of the same shape."""
+    def add(self, symbols: Tensor, rows: Tensor, table: Table, weights: Tensor) -> None:
+        """Count whole numbers `symbols` [B, ...] coded with rows of the same shape, samples by `weights` [B]."""
         values, numbers = (x.detach().round().long().flatten().cpu().numpy() for x in (symbols, rows))
+        each = weights.detach().repeat_interleave(symbols[0].numel()).cpu().numpy()
         inside = np.abs(values) <= REACH
-        np.add.at(self._counts[table], (numbers[inside], values[inside] + REACH), 1)
+        np.add.at(self._counts[table], (numbers[inside], values[inside] + REACH), each[inside])
 
-    def of(self, table: Table) -> npt.NDArray[np.int64]:
-        """int64 [rows, 2 * REACH + 1]"""
+    def of(self, table: Table) -> Mass:
+        """float64 [rows, 2 * REACH + 1]"""
         return self._counts[table]
 
 
@@ -77,7 +78,7 @@ def hyper_tables(bottleneck: EntropyBottleneck, counts: SymbolCounts) -> Tables:
     """One row a channel of z."""
     symbols = torch.arange(-REACH, REACH + 1, dtype=torch.float32)
     masses, *_ = bottleneck._likelihood(symbols.expand(bottleneck.channels, 1, -1))
-    return _tables(masses[:, 0].double().numpy(), counts.of(Table.HYPER).astype(np.float64))
+    return _tables(masses[:, 0].double().numpy(), counts.of(Table.HYPER))
 
 
 def _tables(masses: Mass, counts: Mass) -> Tables:
