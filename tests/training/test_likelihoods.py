@@ -8,7 +8,7 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 
 from imfcodec.models.coding import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO, Table
-from imfcodec.training.likelihoods import RateEstimator
+from imfcodec.training.likelihoods import USUAL_BITS, RateEstimator
 from imfcodec.training.tables import REACH, TAIL_SHARE, SymbolCounts
 
 
@@ -146,12 +146,15 @@ def test_autocast_does_not_roughen_rates(bottleneck):
     assert torch.equal(coder.take_bits(), plain)
 
 
-def test_symbols_are_counted_by_row(bottleneck):
+def test_symbols_are_counted_by_row_and_by_the_inverse_of_the_bits_of_their_frame(bottleneck):
     counts = SymbolCounts(4)
     coder = RateEstimator(bottleneck, counts)
     values, rows = torch.tensor([0.2, 1.7, -2.2, 1.9, 9e4]), torch.tensor([3.0, 3.0, 5.0, 3.0, 3.0])
     with torch.no_grad():
-        coder.code(values[None], rows[None], Table.GAUSSIAN)
-    found = counts.of(Table.GAUSSIAN)
-    assert (found[3, REACH], found[3, REACH + 2], found[5, REACH - 2]) == (1, 2, 1) and found.sum() == 4
+        coder.code(torch.stack([values, 0 * values]), torch.stack([rows, rows + 10]), Table.GAUSSIAN)
+    assert not counts.of(Table.GAUSSIAN).any(), "the bits of the frames are not known yet"
+    weights = (USUAL_BITS / coder.take_bits().clamp_min(1)).tolist()
+    found = counts.of(Table.GAUSSIAN) / weights[0]
+    assert (found[3, REACH], found[3, REACH + 2], found[5, REACH - 2]) == pytest.approx((1, 2, 1))
+    assert found[13, REACH] * weights[0] == pytest.approx(4 * weights[1]) and weights[1] > weights[0]
     assert np.array_equal(counts.of(Table.HYPER), np.zeros((4, 2 * REACH + 1)))

@@ -26,7 +26,7 @@ def counted(count=20000, seed=0):
     for table, rows in ((Table.GAUSSIAN, ROWS), (Table.HYPER, range(CHANNELS))):
         for row in rows:
             symbols = laplacian(row + 15, count, seed) if table is Table.HYPER else laplacian(row, count, seed)
-            counts.add(torch.from_numpy(symbols).float(), torch.full((count,), float(row)), table)
+            counts.add(torch.from_numpy(symbols).float(), torch.full((count,), float(row)), table, torch.ones(count))
     return counts
 
 
@@ -92,7 +92,7 @@ def test_hyper_tables_are_proper(bottleneck, counts):
 def test_a_few_odd_symbols_do_not_upset_a_table():
     """The prior counts for a thousand symbols."""
     counts = SymbolCounts(CHANNELS)
-    counts.add(torch.tensor([40.0, 40.0]), torch.tensor([5.0, 5.0]), Table.GAUSSIAN)
+    counts.add(torch.tensor([40.0, 40.0]), torch.tensor([5.0, 5.0]), Table.GAUSSIAN, torch.ones(2))
     fitted, plain = (CodingTables(gaussian_tables(c)) for c in (counts, SymbolCounts(CHANNELS)))
     symbols, rows = laplacian(5, 2000, 3), np.full(2000, 5, np.int32)
     assert fitted.information(symbols, rows) < 1.02 * plain.information(symbols, rows)
