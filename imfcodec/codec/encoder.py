@@ -72,7 +72,10 @@ class OperatingPoint:
 
 
 def operating_point(settings: EncoderSettings) -> OperatingPoint:
-    """The operating point of a quality, found on training clips with `benchmarks/tune_quality.py`."""
+    """The operating point of a quality.
+
+    Compared on two or three training clips, 65 frames each (`benchmarks/tune_quality.py` searches in the same way).
+    """
     golden = round(20 + 2.3 * settings.quality)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
@@ -106,6 +109,7 @@ class Encoder:
         self.settings = settings
         self.point = point or operating_point(settings)
         self._observe = observe
+        self._qindices = to_qindices(self.point.quantisers, model.device)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""
@@ -124,46 +128,43 @@ class Encoder:
         yield self._packet(PacketKind.KEY, first, writer)
         key_error = _anchor_error(group, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
-        waiting: list[Frame] = []
-        while waiting := waiting + frames.take(span - len(waiting)):
+        waiting: list[tuple[Frame, Picture]] = []
+        while waiting := waiting + [(f, self._picture([f])) for f in frames.take(span - len(waiting))]:
             with self.model.autocast():
-                length = self._length(group, waiting, key)
+                length = self._length(group, [picture for _, picture in waiting], key)
                 chunk, waiting = waiting[:length], waiting[length:]
                 packet = self._encode_chunk(group, chunk, key)
             yield packet
-            key = self._picture(chunk[-1:])
+            key = chunk[-1][1]
             if group.before == 0 and _anchor_error(group, key) > key_error * 10 ** (QUALITY_DROP_DB / 10):
                 frames.close()
 
-    def _encode_chunk(self, group: Group, frames: list[Frame], anchor: Picture) -> VideoPacket:
+    def _encode_chunk(self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture) -> VideoPacket:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
-        pictures = {group.before + i + 1: self._picture([frame]) for i, frame in enumerate(frames)}
+        pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
         executor, writer = self._open()
-        qindices = to_qindices(self.point.quantisers, self.model.device)
         chunk = self._next_chunk(group, len(frames))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
-                executor.run(level, group.known, qindices, pictures)
+                executor.run(level, group.known, self._qindices, pictures)
             chunk = self._split(chunk, group, executor, {0: anchor, **pictures})
             writer.flags = chunk.splits
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
-            executor.run(level, group.known, qindices, pictures)
+            executor.run(level, group.known, self._qindices, pictures)
         group.pass_over(executor, chunk)
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
-        return self._packet(kind, frames, writer, golden=chunk.golden)
+        return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
 
-    def _length(self, group: Group, frames: list[Frame], anchor: Picture) -> int:
+    def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
         length = len(frames)
         if not self.point.split or length < 2 * SHORTEST_CHUNK:
             return length
-        pictures = {0: anchor} | {i + 1: self._picture([frame]) for i, frame in enumerate(frames)}
-        qindices = to_qindices(self.point.quantisers, self.model.device)
-        trial = ChunkTrial(self.model.network, self.model.tables, qindices, pictures)
+        trial = self._trial(dict(enumerate([anchor, *frames])))
         lengths = [
             length >> halvings for halvings in range(length.bit_length()) if length >> halvings >= SHORTEST_CHUNK
         ]
@@ -179,15 +180,17 @@ class Encoder:
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
-        qindices = to_qindices(self.point.quantisers, self.model.device)
-        trial = ChunkTrial(self.model.network, self.model.tables, qindices, frames)
+        trial = self._trial(frames)
         while intervals := undecided(chunk):
             depth = len(golden_levels(chunk))
             flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
             chunk = replace(chunk, splits=(*chunk.splits, *flags))
             if any(flags):
-                executor.run(golden_levels(chunk)[-1], group.known, qindices, frames)
+                executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
         return chunk
+
+    def _trial(self, frames: dict[int, Picture]) -> ChunkTrial:
+        return ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
 
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)

@@ -2,8 +2,7 @@
 
     python -m imfcodec.training.pairs STORE CLIPS... --count 8000 --model talk
 
-A step on pairs takes a tenth of the time of one that codes the references anew. Make them again when the model has
-become much better.
+A step on pairs does without coding the references anew. Make them again when the model has become much better.
 """
 
 import itertools
