@@ -7,8 +7,10 @@ import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
+from imfcodec.codec.effort import PRESETS
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_picture
+from imfcodec.codec.refine import Refiner
 from imfcodec.errors import UsageError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
@@ -42,12 +44,15 @@ class EncoderSettings:
     structure: str = "offline"
     golden_interval: int | None = None
     key_interval: int | None = None
+    preset: str = "medium"
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not within 0..100")
         if self.structure not in STRUCTURES:
             raise UsageError(f"structure {self.structure!r} is unknown; use one of: {', '.join(STRUCTURES)}")
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is unknown; use one of: {', '.join(PRESETS)}")
         if self.golden_interval is not None and not 1 <= self.golden_interval <= MAX_CHUNK_FRAMES:
             raise UsageError(f"golden interval {self.golden_interval} is not within 1..{MAX_CHUNK_FRAMES}")
         if self.key_interval is not None and self.key_interval < 1:
@@ -110,6 +115,9 @@ class Encoder:
         self.point = point or operating_point(settings)
         self._observe = observe
         self._qindices = to_qindices(self.point.quantisers, model.device)
+        self._effort = PRESETS[settings.preset]
+        refiner = Refiner(model, self._effort, self.point.quantisers.golden)
+        self._search = refiner if self._effort.refines else None
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""
@@ -117,7 +125,7 @@ class Encoder:
         while source.peek() is not None:
             yield from self._encode_group(_GroupFrames(source, self.settings.key_interval))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:
         first = frames.take(1)
         key = self._picture(first)
@@ -194,7 +202,7 @@ class Encoder:
 
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)
-        return Executor(self.model.network, writer, self._observe), writer
+        return Executor(self.model.network, writer, self._observe, self._search), writer
 
     def _packet(
         self, kind: PacketKind, frames: Sequence[Frame], writer: SymbolWriter, *, golden: bool = False

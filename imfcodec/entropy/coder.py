@@ -25,15 +25,15 @@ class CodingTables:
         self.escapes = tables.lengths - 2  # index of each row's escape symbol
         self.models = tables.models()
         widths = np.diff(np.maximum.accumulate(tables.cdf, axis=1), axis=1)
-        self._lengths = PRECISION - np.log2(np.maximum(widths, 1))  # bits of each row's symbols; padding is not used
+        self.lengths = PRECISION - np.log2(np.maximum(widths, 1))  # bits of each row's symbols; padding is not used
+        self.lengths[np.arange(len(self.escapes)), self.escapes] += 8 * _ESCAPE_BYTES
 
     def information(self, symbols: Integers, rows: Integers) -> float:
         """Bits that symbols [n] with tables rows [n] take, but for the coder's rounding."""
         indices = symbols - self.offsets[rows]
         escapes = self.escapes[rows]
         outside = (indices < 0) | (indices >= escapes)
-        bits = self._lengths[rows, np.where(outside, escapes, indices)].sum()
-        return float(bits + 8 * _ESCAPE_BYTES * np.count_nonzero(outside))
+        return float(self.lengths[rows, np.where(outside, escapes, indices)].sum())
 
 
 def _by_table(rows: Integers) -> list[tuple[int, npt.NDArray[np.intp]]]:
