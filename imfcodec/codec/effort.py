@@ -8,10 +8,14 @@ class Effort:
     """What a preset stands for.
 
     Attributes:
+        length_stride: halvings from one length of a chunk to the next that is tried.
+        key_trials: whether the end of a chunk is tried as a key frame.
         token_steps: of gradient descent by which tokens of token frames are refined, see `codec.refine`.
         latent_steps: the same for y of key and golden frames.
     """
 
+    length_stride: int = 1
+    key_trials: bool = True
     token_steps: int = 0
     latent_steps: int = 0
 
@@ -22,7 +26,7 @@ class Effort:
 
 
 PRESETS = {
-    "fast": Effort(),
+    "fast": Effort(length_stride=2, key_trials=False),
     "medium": Effort(),
     "slow": Effort(token_steps=12, latent_steps=12),
     "placebo": Effort(token_steps=40, latent_steps=40),

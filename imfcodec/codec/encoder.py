@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
+from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.effort import PRESETS
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_picture
 from imfcodec.codec.refine import Refiner
-from imfcodec.errors import UsageError
+from imfcodec.codec.settings import EncoderSettings
+from imfcodec.codec.source import FrameSource
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.models.executor import Executor, Observer
@@ -20,43 +21,10 @@ from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
 
-STRUCTURES = ("offline", "low-delay")
-QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
 TAIL_BELOW = 40
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """What the user chooses.
-
-    Attributes:
-        quality: 0..100, higher is better and larger.
-        structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
-        golden_interval: frames from one golden frame to the next, 1..32; None chooses by measured rate and distortion
-            (offline) or by quality (low delay).
-        key_interval: frames after which a new group is opened; None opens one at scene cuts only.
-    """
-
-    quality: float = 50
-    structure: str = "offline"
-    golden_interval: int | None = None
-    key_interval: int | None = None
-    preset: str = "medium"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality} is not within 0..100")
-        if self.structure not in STRUCTURES:
-            raise UsageError(f"structure {self.structure!r} is unknown; use one of: {', '.join(STRUCTURES)}")
-        if self.preset not in PRESETS:
-            raise UsageError(f"preset {self.preset!r} is unknown; use one of: {', '.join(PRESETS)}")
-        if self.golden_interval is not None and not 1 <= self.golden_interval <= MAX_CHUNK_FRAMES:
-            raise UsageError(f"golden interval {self.golden_interval} is not within 1..{MAX_CHUNK_FRAMES}")
-        if self.key_interval is not None and self.key_interval < 1:
-            raise UsageError(f"key interval {self.key_interval} is not at least 1")
 
 
 @dataclass(frozen=True)
@@ -116,47 +84,54 @@ class Encoder:
         self._observe = observe
         self._qindices = to_qindices(self.point.quantisers, model.device)
         self._effort = PRESETS[settings.preset]
-        refiner = Refiner(model, self._effort, self.point.quantisers.golden)
-        self._search = refiner if self._effort.refines else None
+        weights = {"spatial": settings.spatial, "temporal": settings.temporal}
+        refines = self._effort.refines
+        self._refiner = Refiner(model, self._effort, self.point.quantisers.golden, **weights) if refines else None
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
-        """Yield the packets of `frames`, in file order."""
-        source = _Lookahead(frames)
-        while source.peek() is not None:
-            yield from self._encode_group(_GroupFrames(source, self.settings.key_interval))
+        """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
+        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=self.settings.key_interval)
+        while (first := source.open_group()) is not None:
+            yield from self._encode_group(first, source)
 
-    @torch.no_grad()
-    def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:
-        first = frames.take(1)
-        key = self._picture(first)
+    @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent
+    def _encode_group(self, first: Frame, source: FrameSource) -> Iterator[VideoPacket]:
+        key = self._picture([first])
         executor, writer = self._open()
         with self.model.autocast():
             known = executor.key(torch.tensor([self.point.key], device=self.model.device), key, key)
         group = Group.open(known)
-        yield self._packet(PacketKind.KEY, first, writer)
-        key_error = _anchor_error(group, key)
+        yield self._packet(PacketKind.KEY, [first], writer)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         waiting: list[tuple[Frame, Picture]] = []
-        while waiting := waiting + [(f, self._picture([f])) for f in frames.take(span - len(waiting))]:
+        while waiting := waiting + [(f, self._picture([f])) for f in source.take(span - len(waiting))]:
             with self.model.autocast():
-                length = self._length(group, [picture for _, picture in waiting], key)
+                trial = self._trial(group.before, [key, *(picture for _, picture in waiting)])
+                length = self._length(group, trial, len(waiting))
+                fall = self._fall(group, trial, length)
+                if fall is not None:
+                    source.give_back([frame for frame, _ in waiting[fall:]])
+                    length, waiting = fall, waiting[:fall]
+                if not waiting:
+                    return
                 chunk, waiting = waiting[:length], waiting[length:]
                 packet = self._encode_chunk(group, chunk, key)
             yield packet
             key = chunk[-1][1]
-            if group.before == 0 and _anchor_error(group, key) > key_error * 10 ** (QUALITY_DROP_DB / 10):
-                frames.close()
 
     def _encode_chunk(self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture) -> VideoPacket:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
+        originals = {0: anchor, **pictures} if group.before == 0 else pictures
+        if self._refiner is not None:
+            self._refiner.look_at(originals)
         executor, writer = self._open()
         chunk = self._next_chunk(group, len(frames))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, self._qindices, pictures)
-            chunk = self._split(chunk, group, executor, {0: anchor, **pictures})
+            chunk = self._split(chunk, group, executor, originals)
             writer.flags = chunk.splits
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
@@ -167,18 +142,30 @@ class Encoder:
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
         return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
 
-    def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
+    def _length(self, group: Group, trial: ChunkTrial, count: int) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
-        length = len(frames)
-        if not self.point.split or length < 2 * SHORTEST_CHUNK:
-            return length
-        trial = self._trial(dict(enumerate([anchor, *frames])))
-        lengths = [
-            length >> halvings for halvings in range(length.bit_length()) if length >> halvings >= SHORTEST_CHUNK
-        ]
-        costs = {candidate: trial.cost_per_frame(candidate, group.known[0]) for candidate in lengths}
+        if not self.point.split or count < 2 * SHORTEST_CHUNK:
+            return count
+        halvings = range(0, count.bit_length(), self._effort.length_stride)
+        lengths = [count >> halving for halving in halvings if count >> halving >= SHORTEST_CHUNK]
+        costs = {length: trial.cost_per_frame(length, group.known[0]) for length in lengths}
         best = min(lengths, key=costs.__getitem__)
-        return best if costs[best] * SHORTENING_GAIN < costs[length] else length
+        return best if costs[best] * SHORTENING_GAIN < costs[count] else count
+
+    def _fall(self, group: Group, trial: ChunkTrial, length: int) -> int | None:
+        """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
+
+        What the end can still be predicted across is not looked at.
+        """
+        if not self._effort.key_trials or not self._next_chunk(group, length).golden:
+            return None
+        anchor, low, high = group.known[0], group.before, group.before + length
+        if not trial.prefers_key(high, anchor):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if trial.prefers_key(middle, anchor) else (middle, high)
+        return high - 1 - group.before
 
     def _next_chunk(self, group: Group, length: int) -> Chunk:
         if self.settings.structure == "low-delay":
@@ -188,7 +175,7 @@ class Encoder:
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
-        trial = self._trial(frames)
+        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
         while intervals := undecided(chunk):
             depth = len(golden_levels(chunk))
             flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
@@ -197,12 +184,14 @@ class Encoder:
                 executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
         return chunk
 
-    def _trial(self, frames: dict[int, Picture]) -> ChunkTrial:
+    def _trial(self, before: int, pictures: Sequence[Picture]) -> ChunkTrial:
+        """Trials of what comes next; `pictures` are the original of the anchor and the frames that wait."""
+        frames = {before + i: picture for i, picture in enumerate(pictures)}
         return ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
 
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)
-        return Executor(self.model.network, writer, self._observe, self._search), writer
+        return Executor(self.model.network, writer, self._observe, self._refiner), writer
 
     def _packet(
         self, kind: PacketKind, frames: Sequence[Frame], writer: SymbolWriter, *, golden: bool = False
@@ -219,54 +208,3 @@ class Encoder:
 
     def _picture(self, frames: Sequence[Frame]) -> Picture:
         return to_picture(frames, self.model.device)
-
-
-def _anchor_error(group: Group, target: Picture) -> float:
-    reference = group.known[0].reference
-    assert reference is not None, "anchors are references"
-    return squared_error(reference.picture, target)
-
-
-class _Lookahead:
-    """An iterator with one frame of look-ahead."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self._next = next(frames, None)
-
-    def peek(self) -> Frame | None:
-        return self._next
-
-    def next(self) -> Frame:
-        frame, self._next = self._next, next(self._frames, None)
-        assert frame is not None
-        return frame
-
-
-class _GroupFrames:
-    """The frames of one group: up to the next scene cut, the key interval or the end."""
-
-    def __init__(self, source: _Lookahead, key_interval: int | None) -> None:
-        self._source, self._limit = source, key_interval
-        self._taken = 0
-        self._before: Frame | None = None
-        self._closed = False
-
-    def take(self, count: int) -> list[Frame]:
-        """The next `count` frames of the group; fewer at its end."""
-        frames: list[Frame] = []
-        while len(frames) < count and not self._at_end():
-            self._before = self._source.next()
-            self._taken += 1
-            frames.append(self._before)
-        return frames
-
-    def close(self) -> None:
-        """End the group here."""
-        self._closed = True
-
-    def _at_end(self) -> bool:
-        coming = self._source.peek()
-        if self._closed or coming is None or (self._limit is not None and self._taken >= self._limit):
-            return True
-        return self._before is not None and is_scene_cut(self._before, coming)

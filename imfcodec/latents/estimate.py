@@ -1,4 +1,4 @@
-"""What symbols would cost by a model's integer tables, with a slope to follow: the estimating `SymbolCoder` of searches.
+"""What symbols would cost by a model's integer tables, with a slope to follow: the `SymbolCoder` of searches.
 
 Training estimates from distributions (`training.likelihoods`), since its tables are made last; here they are given.
 """

@@ -244,9 +244,7 @@ class Executor:
             part = slice(start, start + count)
             sides = [_pick_reference(reference, part) for reference in references]
             here = _pick_context(context, part)
-            token = self.network.encode_token(
-                targets.luma[part], sides, here.guess, place[part], here.condition.qindex
-            )
+            token = self.network.encode_token(targets.luma[part], sides, here.guess, place[part], here.condition.qindex)
             if self._search is not None:
                 target = Picture(*(plane[part] for plane in targets))
                 token = self._search.find_token(level[part], known, here, sides, target, token)
