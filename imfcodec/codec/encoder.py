@@ -7,7 +7,7 @@ import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial
-from imfcodec.codec.effort import PRESETS
+from imfcodec.codec.effort import PRESETS, Effort
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_picture
 from imfcodec.codec.refine import Refiner
@@ -69,6 +69,7 @@ class Encoder:
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
+        effort: None takes that of the settings' preset.
     """
 
     def __init__(
@@ -77,13 +78,14 @@ class Encoder:
         settings: EncoderSettings,
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
         self._observe = observe
         self._qindices = to_qindices(self.point.quantisers, model.device)
-        self._effort = PRESETS[settings.preset]
+        self._effort = effort or PRESETS[settings.preset]
         weights = {"spatial": settings.spatial, "temporal": settings.temporal}
         refines = self._effort.refines
         self._refiner = Refiner(model, self._effort, self.point.quantisers.golden, **weights) if refines else None
