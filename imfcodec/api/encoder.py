@@ -77,7 +77,7 @@ class Encoder:
                 limits=self.limits,
             ) as clip,
         ):
-            self.limits.check_memory(clip.format)
+            self.limits.check_memory(clip.format, refining=self.options.refines)
             tell = Notes(source, self._say)
             tell(clip.notes)
             material = Clip(
@@ -106,7 +106,7 @@ class Encoder:
         """
         self._check(None, target, overwrite)
         self.limits.check_format(clip.format)
-        self.limits.check_memory(clip.format)
+        self.limits.check_memory(clip.format, refining=self.options.refines)
         frames = self.limits.counted(_fitting(clip))
         return self._write(replace(clip, frames=frames), Sound(clip.audio, clip.audio_packets), target, overwrite)
 

@@ -49,6 +49,11 @@ class EncoderSettings:
         for name, weight in (("spatial", self.spatial), ("temporal", self.temporal)):
             if not 0 <= weight <= MAX_WEIGHT:
                 raise UsageError(f"{name} weight {weight} is not within 0..{MAX_WEIGHT}")
-            if weight and not PRESETS[self.preset].refines:
+            if weight and not self.refines:
                 refining = ", ".join(preset for preset, effort in PRESETS.items() if effort.refines)
                 raise UsageError(f"{name} weight {weight} needs a preset that refines; use one of: {refining}")
+
+    @property
+    def refines(self) -> bool:
+        """Whether the preset refines frames."""
+        return PRESETS[self.preset].refines
