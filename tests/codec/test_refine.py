@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from imfcodec.bitstream.header import StreamHeader
+from imfcodec.cli.encoding import encode
 from imfcodec.codec.consistency import MovedNeighbours, Movements, Similarities
 from imfcodec.codec.decoder import Decoder
 from imfcodec.codec.effort import PRESETS, Effort
@@ -139,5 +140,6 @@ class TestMovements:
 def test_presets_rise_in_effort():
     names = ["fast", "medium", "slow", "placebo"]
     assert list(PRESETS) == names
+    assert list({option.name: option for option in encode.params}["preset"].type.choices) == names
     assert [PRESETS[name].refines for name in names] == [False, False, True, True]
     assert PRESETS["placebo"].token_steps > PRESETS["slow"].token_steps
