@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from imfcodec import __version__
+from imfcodec.cli.batching import batch
 from imfcodec.cli.coding import decode, encode, info, verify
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 from imfcodec.cli.installation import demo, doctor, models
@@ -35,7 +36,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (encode, decode, info, verify, compare, bench, train, models, doctor, demo):
+for command in (encode, decode, batch, info, verify, compare, bench, train, models, doctor, demo):
     cli.add_command(command)
 
 

@@ -1,0 +1,148 @@
+"""What a worker does: code one file and say how it went. It gets names and a model id, never pixels."""
+
+import functools
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imfcodec import api
+from imfcodec.errors import CorruptStreamError, ImfError, LimitError, ModelError
+from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.modelfile import read_model_file
+from imfcodec.zoo import MODEL_ID_BYTES
+
+SYSTEM_FAILURE = 1
+CUT_OFF = 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all files of a batch are coded.
+
+    Attributes:
+        model: name or absolute path of the model, as `name_model` gives it.
+        model_id: its id, hexadecimal: a worker that has other weights under this name refuses.
+        options: more of `api.encode`'s arguments, plain values.
+        limits: what a source may ask for at most.
+        verify: decode every stream again and count its frames.
+    """
+
+    model: str
+    model_id: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = DEFAULT_LIMITS
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file for a worker; `overwrite` lets it replace the target."""
+
+    source: str
+    target: str
+    settings: Settings
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """How one file went.
+
+    Attributes:
+        exit_code: 0 done; 6 done, but the source is cut off; otherwise that of the error.
+        error: one line; empty if there was none.
+        frames, byte_count, duration_seconds, elapsed_seconds: see `api.EncodeStats`.
+        notes: what was said about the source.
+    """
+
+    source: str
+    target: str
+    exit_code: int
+    error: str = ""
+    frames: int = 0
+    byte_count: int = 0
+    duration_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream is there."""
+        return self.exit_code in (0, CUT_OFF)
+
+
+def name_model(model: str | None) -> tuple[str, str]:
+    """Name or absolute path, and id in hexadecimal, of a model given as to `api.encode`.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if model and model.endswith(".safetensors"):
+        path = Path(os.path.abspath(model))
+        return str(path), read_model_file(path, id_bytes=MODEL_ID_BYTES).model_id.hex()
+    for known in api.list_models():
+        if known["name"] == model or (model is None and known["default"]):
+            return known["name"], known["model_id"]
+    raise ModelError(f"no model {model or 'by default'}; `imfcodec models` lists those that are installed")
+
+
+def code_file(task: Task) -> FileResult:
+    """Code one file with one thread; whatever goes wrong is in the result."""
+    notes: list[str] = []
+    try:
+        stats = _code(task, notes)
+    except ImfError as error:
+        return _failed(task, error.exit_code, str(error), notes)
+    except MemoryError:
+        return _failed(task, LimitError.exit_code, "the system gives no more memory; take fewer jobs", notes)
+    except Exception as error:
+        return _failed(task, SYSTEM_FAILURE, f"{type(error).__name__}: {error}", notes)
+    return FileResult(
+        task.source,
+        task.target,
+        CUT_OFF if stats.cut_off else 0,
+        frames=stats.frames,
+        byte_count=stats.byte_count,
+        duration_seconds=stats.duration_seconds,
+        elapsed_seconds=stats.elapsed_seconds,
+        notes=tuple(notes),
+    )
+
+
+def _code(task: Task, notes: list[str]) -> api.EncodeStats:
+    settings = task.settings
+    _, model_id = _known_model(settings.model)
+    if model_id != settings.model_id:
+        raise ModelError(f"{settings.model} is {model_id} on {socket.gethostname()}, not {settings.model_id}")
+    stats = api.encode(
+        task.source,
+        task.target,
+        model=settings.model,
+        threads=1,
+        limits=settings.limits,
+        overwrite=task.overwrite,
+        say=notes.append,
+        **settings.options,
+    )
+    if settings.verify:
+        _verify(task, stats.frames)
+    return stats
+
+
+def _verify(task: Task, frames: int) -> None:
+    model = task.settings.model
+    decoded = sum(1 for _ in api.decode_frames(task.target, model=model, threads=1, limits=task.settings.limits))
+    if decoded != frames:
+        raise CorruptStreamError(f"{task.target}: {decoded} frames decode, {frames} were coded")
+
+
+@functools.cache
+def _known_model(name: str) -> tuple[str, str]:
+    return name_model(name)
+
+
+def _failed(task: Task, exit_code: int, error: str, notes: list[str]) -> FileResult:
+    return FileResult(task.source, task.target, exit_code, " ".join(error.split()), notes=tuple(notes))
