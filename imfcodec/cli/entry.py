@@ -17,6 +17,7 @@ from imfcodec.cli.installation import demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
+from imfcodec.cli.sharing import demux, mux, play
 from imfcodec.errors import ImfError, LimitError, UsageError
 
 EXIT_CODES = """\b
@@ -36,7 +37,11 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (encode, decode, batch, info, verify, compare, bench, train, models, doctor, demo):
+COMMANDS = (
+    *(encode, decode, batch, play, info, verify, mux, demux),
+    *(compare, bench, train, models, doctor, demo),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -135,7 +135,7 @@ class ClipWriter(ABC):
             ImfError: the target cannot be written.
         """
         self._check_shape(frame)
-        with _named_errors(self._name):
+        with write_errors(self._name):
             self._write(frame)
         self._frame_count += 1
 
@@ -160,7 +160,7 @@ class ClipWriter(ABC):
         try:
             if not self._frame_count:
                 raise InputError(f"{self._name}: nothing to write, there are no frames")
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._finish()
         except BaseException:
             self.abort()
@@ -201,7 +201,7 @@ class ClipWriter(ABC):
 
 
 @contextlib.contextmanager
-def _named_errors(name: str) -> Iterator[None]:
+def write_errors(name: str) -> Iterator[None]:
     """Turn failures of the disk and of FFmpeg into one-line errors that name the target."""
     try:
         with named_errors(name):
@@ -272,12 +272,12 @@ class _ContainerWriter(ClipWriter):
             # Checksums over the head would not survive that the shape of pixels is put into it.
             extra = {"write_crc32": "0"}
         try:
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
             self._video_stream = self._add_video(self._container, codec, options)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
             self._strip = AdtsStripper(self._audio_stream) if self._audio_stream and suffix == ".mp4" else None
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container.start_encoding()
         except BaseException:
             self.abort()
@@ -319,7 +319,7 @@ class _ContainerWriter(ClipWriter):
         for piece in self._fill(packet):
             copied = make_packet(piece, self._audio.time_base)
             copied.stream = self._audio_stream
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container.mux(self._strip(copied) if self._strip else copied)
 
     def _finish(self) -> None:
