@@ -7,6 +7,7 @@ import av
 import pytest
 
 from imfcodec import api
+from imfcodec.cli import run
 from imfcodec.errors import CorruptStreamError, InputError, UsageError
 from imfcodec.evaluation import demo
 from imfcodec.evaluation.synthetic import talking_face_format
@@ -72,6 +73,16 @@ def test_what_cannot_be_carried_or_taken_out(streams, tmp_path):
     with pytest.raises(InputError, match="carries no"):
         demux(streams / "source.mkv", tmp_path / "back.imf")
     assert not list(tmp_path.iterdir())
+
+
+def test_decoding_takes_a_codec_and_the_extras_of_the_source(streams, extras, tmp_path):
+    target = tmp_path / "film.mkv"
+    options = ["--codec", "h264", "--crf", "30", "--extras-from", str(extras), "--device", "cpu", "--threads", "1"]
+    assert run(["decode", str(streams / "sound.imf"), str(target), *options]) == 0
+    with av.open(str(target)) as container:
+        assert {stream.type for stream in container.streams} == {"video", "audio", "subtitle"}
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one", "two"]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from imfcodec.api.short import decode, decode_frames, encode, list_models, probe
 from imfcodec.api.stats import DecodeStats, EncodeStats, Notify
 from imfcodec.frames import Clip, Frame, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.coding import VideoCoding
 from imfcodec.video.reader import RawSpec, SourceOptions
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Notify",
     "RawSpec",
     "SourceOptions",
+    "VideoCoding",
     "VideoFormat",
     "decode",
     "decode_frames",

@@ -1,7 +1,9 @@
 """The short way: one function for each job, built on the objects."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from imfcodec.api.decoder import Decoder
@@ -16,6 +18,8 @@ from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct
 from imfcodec.frames import Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.coding import VideoCoding
+from imfcodec.video.extras import Extras
 from imfcodec.video.notes import Notes, Say
 
 
@@ -66,6 +70,8 @@ def decode(
     threads: int | None = None,
     conceal: bool = False,
     audio: str = "copy",
+    coding: VideoCoding | None = None,
+    extras_from: str | Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     progress: Notify | None = None,
@@ -79,6 +85,8 @@ def decode(
         model, device, dtype, threads: as for `encode`; without `model`, the one the stream names.
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
+        coding: codec and rate factor of the pictures in an .mp4 or .mkv.
+        extras_from: the file the stream was made of, whose subtitles and chapters an .mp4 or .mkv gets.
         limits: what the stream may ask for at most.
         overwrite: replace an existing target.
         progress: called after every frame.
@@ -91,14 +99,18 @@ def decode(
     if audio not in ("copy", "none"):
         raise UsageError(f"audio {audio!r} is unknown; use copy or none")
     held = _model(model, device, dtype, threads)
-    check_distinct([source, held.file], [target])
+    check_distinct([source, held.file, extras_from], [target])
     tell = Notes(target, say)
-    with Decoder(source, model=held, conceal=conceal, limits=limits) as stream:
+    with (
+        Decoder(source, model=held, conceal=conceal, limits=limits) as stream,
+        Extras(extras_from) if extras_from else nullcontext() as extras,
+    ):
         video = stream.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         sound = DecodedSound(target, None if audio == "none" else stream.header.audio, conceal, tell)
         stream.take_audio = sound.take
-        with sound.open(video, overwrite) as writer:
+        with sound.open(video, overwrite, coding, extras) as writer:
+            tell(extras.notes if extras else ())
             if stream.header.variable_rate and not writer.holds_times:
                 tell([f"holds no time stamps: frames that were shown at varying times are {video.frame_rate} a second"])
             stream.load()

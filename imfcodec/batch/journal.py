@@ -110,7 +110,9 @@ class Journal:
 
 def _plain(settings: Settings) -> dict[str, Any]:
     """The settings that bytes depend on."""
-    return {"model_id": settings.model_id, **settings.options}
+    choices = {"model_id": settings.model_id, "device": settings.device, "dtype": settings.dtype}
+    plain: dict[str, Any] = json.loads(json.dumps({**choices, **asdict(settings.options)}, default=str))
+    return plain
 
 
 def _state(path: str) -> list[int]:

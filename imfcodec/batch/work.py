@@ -3,10 +3,8 @@
 import functools
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from imfcodec import api
 from imfcodec.errors import CorruptStreamError, ImfError, LimitError, ModelError
@@ -25,14 +23,17 @@ class Settings:
     Attributes:
         model: name or absolute path of the model, as `name_model` gives it.
         model_id: its id, hexadecimal: a worker that has other weights under this name refuses.
-        options: more of `api.encode`'s arguments, plain values.
+        options: what to make of a source.
+        device, dtype: see `api.Model`.
         limits: what a source may ask for at most.
         verify: decode every stream again and count its frames.
     """
 
     model: str
     model_id: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: api.EncodeOptions = field(default_factory=api.EncodeOptions)
+    device: str = "auto"
+    dtype: str = "auto"
     limits: Limits = DEFAULT_LIMITS
     verify: bool = False
 
@@ -120,12 +121,14 @@ def _code(task: Task, notes: list[str]) -> api.EncodeStats:
     stats = api.encode(
         task.source,
         task.target,
+        settings.options,
         model=settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
         threads=1,
         limits=settings.limits,
         overwrite=task.overwrite,
         say=notes.append,
-        **settings.options,
     )
     if settings.verify:
         _verify(task, stats.frames)

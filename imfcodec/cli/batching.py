@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imfcodec.cli.encoding import encode_options
 from imfcodec.cli.options import dtype_option, limit_options
 from imfcodec.cli.printing import say
 
 if TYPE_CHECKING:
+    from imfcodec.api import EncodeOptions
     from imfcodec.batch import BatchTotals, FileResult
     from imfcodec.limits import Limits
 
@@ -23,13 +25,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1, 4096), help="Files at a time, one thread each. [default: all CPUs]")
 @click.option("--resume", is_flag=True, help="Go on with the batch in --out; what it has done stays.")
 @click.option("--verify", is_flag=True, help="Decode every stream again, and count its frames.")
-@click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
-)
-@click.option(
-    "--structure", type=click.Choice(["offline", "low-delay"]), default="offline", show_default=True, help="As encode."
-)
-@click.option("--audio", default="copy", show_default=True, metavar="copy|opus[:RATE]|none", help="As encode.")
+@encode_options
 @click.option("--model", metavar="NAME|PATH", help="Model to use. [default: the best one]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @dtype_option
@@ -49,9 +45,7 @@ def batch(
     jobs: int | None,
     resume: bool,
     verify: bool,
-    quality: float,
-    structure: str,
-    audio: str,
+    choices: "EncodeOptions",
     model: str | None,
     device: str,
     dtype: str,
@@ -68,8 +62,7 @@ def batch(
 
     work = list_jobs(Path(source), Path(out))
     name, model_id = name_model(model)
-    coding = {"quality": quality, "structure": structure, "audio": audio, "device": device, "dtype": dtype}
-    settings = Settings(name, model_id, coding, limits, verify)
+    settings = Settings(name, model_id, choices, device, dtype, limits, verify)
 
     def notify(result: "FileResult") -> None:
         if progress != "none":

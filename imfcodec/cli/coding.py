@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "hevc", "av1", "ffv1"]),
+    help="Codec in .mp4 and .mkv. [default: .mp4: h264; .mkv: ffv1, lossless]",
+)
+@click.option(
+    "--crf", type=click.IntRange(0, 63), help="Rate factor of that codec, 0 best. [default: visually lossless]"
+)
+@click.option("--extras-from", metavar="SOURCE", help="Copy the subtitles and chapters of this file to .mp4 and .mkv.")
 @limit_options
 @overwrite_option
 @progress_option
@@ -45,6 +54,9 @@ def decode(
     dtype: str,
     conceal: bool,
     audio: str,
+    codec: str | None,
+    crf: int | None,
+    extras_from: str | None,
     limits: "Limits",
     overwrite: bool,
     progress: str,
@@ -65,6 +77,8 @@ def decode(
             dtype=dtype,
             conceal=conceal,
             audio=audio,
+            coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
+            extras_from=extras_from,
             limits=limits,
             overwrite=overwrite,
             progress=report,

@@ -5,12 +5,13 @@ import signal
 import sys
 from pathlib import Path
 
+from imfcodec import api
 from imfcodec.batch import Settings, list_jobs, name_model, open_engine, run_batch
 
 
 def main(source: Path, out: Path) -> None:
     """Write OUT/local and OUT/ray."""
-    settings = Settings(*name_model(None), {"quality": 20, "device": "cpu"})
+    settings = Settings(*name_model(None), api.EncodeOptions(quality=20), "cpu")
     with open_engine("local", 2) as engine:
         run_batch(list_jobs(source, out / "local"), out / "local", settings, engine)
     with open_engine("ray", 2) as engine:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imfcodec import api
 from imfcodec.batch import Settings, list_jobs, open_engine, run_batch
 from imfcodec.batch.engines import Engine
 from imfcodec.batch.journal import JOURNAL_NAME
@@ -25,7 +26,7 @@ from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.files import AppendedLines
 from imfcodec.video.writer import open_writer
 
-SETTINGS = Settings("none", "0011", {"quality": 30})
+SETTINGS = Settings("none", "0011", api.EncodeOptions(quality=30))
 LONGEST_SECONDS = 60
 
 
@@ -177,7 +178,7 @@ def test_a_batch_is_gone_on_with_only_as_it_was_begun(folder, tmp_path):
     with pytest.raises(UsageError, match="--resume"):
         run_batch(jobs, out, SETTINGS, Here())
     with pytest.raises(UsageError, match="begun with quality 30, not 31"):
-        run_batch(jobs, out, Settings("none", "0011", {"quality": 31}), Here(), resume=True)
+        run_batch(jobs, out, Settings("none", "0011", api.EncodeOptions(quality=31)), Here(), resume=True)
     lines = AppendedLines(out / JOURNAL_NAME)
     try:
         with pytest.raises(UsageError, match="another run"):
@@ -268,8 +269,6 @@ def clips(tmp_path_factory):
 
 def test_the_command_codes_what_encode_codes(clips, tmp_path, capsys):
     """Real workers: the same bytes as by hand, a line for each file, totals, the exit code of the file that fails."""
-    from imfcodec import api
-
     out = tmp_path / "out"
     arguments = ["batch", str(clips), "--out", str(out), "--jobs", "1", "-q", "20", "--device", "cpu"]
     code = run([*arguments, "--verify", "--progress", "json"])
