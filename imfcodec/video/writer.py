@@ -433,7 +433,12 @@ def write_picture(path: str | Path, frame: Frame, video: VideoFormat) -> None:
         OutputError: it cannot be written.
     """
     with write_beside(path) as file:
-        file.write(_to_png(_open_png_encoder(video), frame, video))
+        file.write(png_bytes(frame, video))
+
+
+def png_bytes(frame: Frame, video: VideoFormat) -> bytes:
+    """A frame as the bytes of a PNG file."""
+    return _to_png(_open_png_encoder(video), frame, video)
 
 
 def rgb_pixels(frame: Frame, video: VideoFormat) -> npt.NDArray[np.uint8]:
