@@ -14,7 +14,7 @@ from imfcodec.cli.batching import batch
 from imfcodec.cli.coding import decode, info, verify
 from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
-from imfcodec.cli.installation import demo, doctor, models
+from imfcodec.cli.installation import completion, demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
@@ -40,7 +40,7 @@ def cli(debug: bool) -> None:
 
 COMMANDS = (
     *(encode, decode, batch, play, info, verify, mux, demux),
-    *(compare, bench, train, models, doctor, demo),
+    *(compare, bench, train, models, doctor, demo, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)

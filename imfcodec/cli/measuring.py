@@ -152,7 +152,9 @@ def bench(
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the stage's file.")
 @click.option("--stop-after", type=float, metavar="MINUTES", help="Stop early; the same command goes on later.")
 @click.option("--overfit", metavar="CLIP", help="Fit the default model to one clip, as a smoke test.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="What to train on."
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]")
 def train(
     stage: str | None,
