@@ -92,13 +92,31 @@ def test_subtitles_and_chapters_are_copied(clip, extras, tmp_path):
         assert chapters == [(0, "one"), (Fraction(1, 10), "two")]
 
 
-def test_what_mp4_cannot_hold_is_said(clip, extras, tmp_path):
+def test_text_becomes_what_the_file_holds(clip, extras, tmp_path):
+    """To .mp4 and back to .mkv: words, times and language stay."""
+    for name, source in (("film.mp4", extras), ("back.mkv", tmp_path / "film.mp4")):
+        with Extras(source) as subtitles:
+            write(tmp_path / name, clip, extras=subtitles)
+            assert not subtitles.notes
+    for name, codec in (("film.mp4", "mov_text"), ("back.mkv", "subrip")):
+        with av.open(str(tmp_path / name)) as container:
+            stream = container.streams.subtitles[0]
+            assert stream.codec_context.codec.canonical_name == codec and stream.language == "eng"
+            packets = [packet for packet in container.demux(stream) if packet.size > 2]
+            assert [packet.pts * packet.time_base for packet in packets] == [0, Fraction(12, 100)]
+            words = [word for word in (b"Hello", b"there") for packet in packets if word in bytes(packet)]
+            assert words == [b"Hello", b"there"]
+            assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one", "two"]
+
+
+def test_what_a_file_cannot_hold_is_said(clip, extras, tmp_path, monkeypatch):
+    """Pictures as subtitles, in .mp4."""
+    monkeypatch.setattr("imfcodec.video.extras._TEXT", frozenset())
     with Extras(extras) as source:
         write(tmp_path / "film.mp4", clip, extras=source)
         assert source.notes == [".mp4 holds no such subtitles, left out: subtitle 1 (subrip, eng)"]
     with av.open(str(tmp_path / "film.mp4")) as container:
         assert not container.streams.subtitles
-        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one", "two"]
 
 
 def test_extras_of_what_is_no_media_file(tmp_path):
