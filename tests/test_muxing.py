@@ -15,7 +15,7 @@ from imfcodec.muxing import demux, mux
 from imfcodec.playing import find_player, play
 
 FRAMES = 6
-LONGEST_SECONDS = 60
+LONGEST_SECONDS = 120
 
 
 @pytest.fixture(scope="module")

@@ -115,36 +115,27 @@ def code_file(task: Task) -> FileResult:
 
 def _code(task: Task, notes: list[str]) -> api.EncodeStats:
     settings = task.settings
-    _, model_id = _known_model(settings.model)
+    model = _held_model(settings.model, settings.device, settings.dtype)
+    model_id = model.model_id.hex()
     if model_id != settings.model_id:
         raise ModelError(f"{settings.model} is {model_id} on {socket.gethostname()}, not {settings.model_id}")
-    stats = api.encode(
-        task.source,
-        task.target,
-        settings.options,
-        model=settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        threads=1,
-        limits=settings.limits,
-        overwrite=task.overwrite,
-        say=notes.append,
-    )
+    encoder = api.Encoder(settings.options, model=model, limits=settings.limits, say=notes.append)
+    stats = encoder.encode(task.source, task.target, overwrite=task.overwrite)
     if settings.verify:
-        _verify(task, stats.frames)
+        _verify(task, model, stats.frames)
     return stats
 
 
-def _verify(task: Task, frames: int) -> None:
-    model = task.settings.model
-    decoded = sum(1 for _ in api.decode_frames(task.target, model=model, threads=1, limits=task.settings.limits))
+def _verify(task: Task, model: api.Model, frames: int) -> None:
+    decoded = sum(1 for _ in api.decode_frames(task.target, model=model, limits=task.settings.limits))
     if decoded != frames:
         raise CorruptStreamError(f"{task.target}: {decoded} frames decode, {frames} were coded")
 
 
-@functools.cache
-def _known_model(name: str) -> tuple[str, str]:
-    return name_model(name)
+@functools.lru_cache(maxsize=1)
+def _held_model(name: str, device: str, dtype: str) -> api.Model:
+    """The model, loaded once for all files of a worker."""
+    return api.Model(name, device=device, dtype=dtype, threads=1)
 
 
 def _failed(task: Task, exit_code: int, error: str, notes: list[str]) -> FileResult:

@@ -27,7 +27,7 @@ from imfcodec.files import AppendedLines
 from imfcodec.video.writer import open_writer
 
 SETTINGS = Settings("none", "0011", api.EncodeOptions(quality=30))
-LONGEST_SECONDS = 60
+LONGEST_SECONDS = 120
 
 
 def copy_length(task):
