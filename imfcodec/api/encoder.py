@@ -1,26 +1,28 @@
 """Encoding as an object that may be kept: options, a model, and sources to encode with them."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imfcodec.api.model import Model, as_model
 from imfcodec.api.options import EncodeOptions
 from imfcodec.api.places import Location, open_sink
 from imfcodec.api.sound import Sound, open_sound
 from imfcodec.api.stats import EncodeStats, Meter, Notify
+from imfcodec.api.verifying import VerifiedSink
 from imfcodec.bitstream.container import StreamWriter
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.errors import InputError
 from imfcodec.files import check_distinct, check_target
-from imfcodec.frames import AudioPacket, Clip, Frame
+from imfcodec.frames import Clip, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.editing import EditedClip
 from imfcodec.video.notes import Notes, Say
 from imfcodec.video.pipes import read_once, until_end
-from imfcodec.video.reader import open_clip
+from imfcodec.video.reader import ClipReader, open_clip
 
 if TYPE_CHECKING:
     from imfcodec.bitstream.packet import VideoPacket
@@ -77,17 +79,12 @@ class Encoder:
                 limits=self.limits,
             ) as clip,
         ):
-            self.limits.check_memory(clip.format)
             tell = Notes(source, self._say)
             tell(clip.notes)
-            material = Clip(
-                clip.format,
-                until_end(clip.frames(), place),
-                variable_rate=clip.variable_rate,
-                last_duration=clip.last_duration,
-                frame_count=clip.frame_count_hint,
-            )
-            stats = self._write(material, open_sound(clip, options, tell), target, overwrite)
+            footage = EditedClip(clip, lambda: until_end(clip.frames(), place), options.edits)
+            self.limits.check_format(footage.format)
+            self.limits.check_memory(footage.format)
+            stats = self._write(footage, footage.frames(), open_sound(footage, options, tell), target, overwrite)
             tell(clip.notes)
         return replace(
             stats,
@@ -108,38 +105,48 @@ class Encoder:
         self.limits.check_format(clip.format)
         self.limits.check_memory(clip.format)
         frames = self.limits.counted(_fitting(clip))
-        return self._write(replace(clip, frames=frames), Sound(clip.audio, clip.audio_packets), target, overwrite)
+        return self._write(clip, frames, Sound(clip.audio, clip.audio_packets), target, overwrite)
 
     def _check(self, source: Location | None, target: Location, overwrite: bool) -> None:
         check_distinct([source, self.model.file], [target])
         if isinstance(target, str | Path):
             check_target(target, overwrite=overwrite)
 
-    def _write(self, clip: Clip, sound: Sound, target: Location, overwrite: bool) -> EncodeStats:
+    def _write(
+        self,
+        clip: Clip | ClipReader | EditedClip,
+        frames: Iterator[Frame],
+        sound: Sound,
+        target: Location,
+        overwrite: bool,
+    ) -> EncodeStats:
         model = self.model.load()
-        first = next(clip.frames, None)
+        first = next(frames, None)
         if first is None:
             raise InputError("there are no frames to encode")
-        packets = self._packets(chain((first,), clip.frames))
         header = StreamHeader(clip.format, model.model_id, sound.track, clip.variable_rate, first.pts)
         meter = Meter(clip.format, self._progress)
         with open_sink(target, overwrite) as sink:
-            writer = StreamWriter(sink, header)
-            for packet in packets:
+            checked = VerifiedSink(sink, self.model, self.limits) if self.options.verify else None
+            writer = StreamWriter(cast(BinaryIO, checked or sink), header)
+            for packet in self._packets(chain((first,), frames), checked):
                 writer.write_video(packet)
                 meter.add(packet.pts)
-                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count)
-                _write_all(writer, sound.until(meter.end_seconds))
-            _write_all(writer, sound.until(math.inf))
+                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count_hint)
+                sound.write(writer, meter.end_seconds)
+            sound.write(writer, math.inf)
             meter.end(clip.last_duration)
             writer.close(last_duration=clip.last_duration)
+            if checked:
+                checked.finish()
         sizes = dict(writer.bytes_by_kind)
         return EncodeStats(meter.frames, meter.duration_seconds, sum(sizes.values()), sizes, meter.elapsed_seconds)
 
-    def _packets(self, frames: Iterator[Frame]) -> "Iterator[VideoPacket]":
+    def _packets(self, frames: Iterator[Frame], checked: VerifiedSink | None) -> "Iterator[VideoPacket]":
         from imfcodec.codec.encoder import Encoder as FrameEncoder
 
-        return self.model.paced(FrameEncoder(self.model.load(), self.options).encode(frames))
+        encoder = FrameEncoder(self.model.load(), self.options, show=checked.expect if checked else None)
+        return self.model.paced(encoder.encode(frames))
 
 
 def _fitting(clip: Clip) -> Iterator[Frame]:
@@ -149,8 +156,3 @@ def _fitting(clip: Clip) -> Iterator[Frame]:
         if frame.y.shape != (height, width) or not frame.u.shape == frame.v.shape == (-(-height // 2), -(-width // 2)):
             raise InputError(f"a frame of {frame.y.shape[1]}x{frame.y.shape[0]} in a clip of {width}x{height} in 4:2:0")
         yield frame
-
-
-def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> None:
-    for batch in batches:
-        writer.write_audio(batch)

@@ -112,6 +112,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
     """The settings that bytes depend on."""
     choices = {"model_id": settings.model_id, "device": settings.device, "dtype": settings.dtype}
     plain: dict[str, Any] = json.loads(json.dumps({**choices, **asdict(settings.options)}, default=str))
+    del plain["verify"]
     return plain
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imfcodec import api
-from imfcodec.errors import CorruptStreamError, ImfError, LimitError, ModelError
+from imfcodec.errors import ImfError, LimitError, ModelError
 from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.modelfile import read_model_file
 from imfcodec.zoo import MODEL_ID_BYTES
@@ -26,7 +26,6 @@ class Settings:
         options: what to make of a source.
         device, dtype: see `api.Model`.
         limits: what a source may ask for at most.
-        verify: decode every stream again and count its frames.
     """
 
     model: str
@@ -35,7 +34,6 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     limits: Limits = DEFAULT_LIMITS
-    verify: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,16 +118,7 @@ def _code(task: Task, notes: list[str]) -> api.EncodeStats:
     if model_id != settings.model_id:
         raise ModelError(f"{settings.model} is {model_id} on {socket.gethostname()}, not {settings.model_id}")
     encoder = api.Encoder(settings.options, model=model, limits=settings.limits, say=notes.append)
-    stats = encoder.encode(task.source, task.target, overwrite=task.overwrite)
-    if settings.verify:
-        _verify(task, model, stats.frames)
-    return stats
-
-
-def _verify(task: Task, model: api.Model, frames: int) -> None:
-    decoded = sum(1 for _ in api.decode_frames(task.target, model=model, limits=task.settings.limits))
-    if decoded != frames:
-        raise CorruptStreamError(f"{task.target}: {decoded} frames decode, {frames} were coded")
+    return encoder.encode(task.source, task.target, overwrite=task.overwrite)
 
 
 @functools.lru_cache(maxsize=1)

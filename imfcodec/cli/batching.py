@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 @click.option("--engine", default="local", show_default=True, metavar="local|ray[:ADDRESS]", help="Where workers run.")
 @click.option("--jobs", type=click.IntRange(1, 4096), help="Files at a time, one thread each. [default: all CPUs]")
 @click.option("--resume", is_flag=True, help="Go on with the batch in --out; what it has done stays.")
-@click.option("--verify", is_flag=True, help="Decode every stream again, and count its frames.")
 @encode_options
 @click.option("--model", metavar="NAME|PATH", help="Model to use. [default: the best one]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -44,7 +43,6 @@ def batch(
     engine: str,
     jobs: int | None,
     resume: bool,
-    verify: bool,
     choices: "EncodeOptions",
     model: str | None,
     device: str,
@@ -62,7 +60,7 @@ def batch(
 
     work = list_jobs(Path(source), Path(out))
     name, model_id = name_model(model)
-    settings = Settings(name, model_id, choices, device, dtype, limits, verify)
+    settings = Settings(name, model_id, choices, device, dtype, limits)
 
     def notify(result: "FileResult") -> None:
         if progress != "none":

@@ -1,11 +1,13 @@
 """Commands that read and check streams: decode, info, verify."""
 
 import json
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.moments import part_options, stop_of
 from imfcodec.cli.options import (
     as_source,
     as_target,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     "--crf", type=click.IntRange(0, 63), help="Rate factor of that codec, 0 best. [default: visually lossless]"
 )
 @click.option("--extras-from", metavar="SOURCE", help="Copy the subtitles and chapters of this file to .mp4 and .mkv.")
+@part_options
+@click.option("--frames", type=click.IntRange(1), help="Frames to decode at most. [default: all]")
 @limit_options
 @overwrite_option
 @progress_option
@@ -58,6 +62,10 @@ def decode(
     codec: str | None,
     crf: int | None,
     extras_from: str | None,
+    start: Fraction | None,
+    stop: Fraction | None,
+    duration: Fraction | None,
+    frames: int | None,
     limits: "Limits",
     overwrite: bool,
     progress: str,
@@ -80,6 +88,9 @@ def decode(
             audio=audio,
             coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
             extras_from=extras_from,
+            start=start,
+            stop=stop_of(start, stop, duration),
+            frames=frames,
             limits=limits,
             overwrite=overwrite,
             progress=report,

@@ -12,6 +12,7 @@ import click
 from imfcodec import __version__
 from imfcodec.cli.batching import batch
 from imfcodec.cli.coding import decode, info, verify
+from imfcodec.cli.cutting import concat, thumbnail, trim
 from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 from imfcodec.cli.installation import completion, demo, doctor, models
@@ -39,7 +40,8 @@ def cli(debug: bool) -> None:
 
 
 COMMANDS = (
-    *(encode, decode, batch, play, info, verify, mux, demux),
+    *(encode, decode, batch, play, info, verify),
+    *(trim, concat, thumbnail, mux, demux),
     *(compare, bench, train, models, doctor, demo, completion),
 )
 for command in COMMANDS:

@@ -32,13 +32,14 @@ class Extras:
 
     Args:
         source: the file that was coded.
+        start: seconds from the start of its stream that are left out.
     Attributes:
         notes: a line for whatever the target cannot hold, after `open`.
     Raises:
         InputError: the file cannot be read.
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(self, source: str | Path, start: float | Fraction = 0) -> None:
         check_name(source)
         self._name = str(source)
         self.notes: list[str] = []
@@ -46,7 +47,7 @@ class Extras:
             self._container = av.open(str(source))
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"{source}: cannot be read: {error.strerror or error}") from error
-        self._start = _start(self._container)
+        self._start = _start(self._container) + Fraction(start)
         self._streams: dict[int, Convert] = {}
         self._packets: Iterator[av.Packet] | None = None
         self._next: av.Packet | None = None
