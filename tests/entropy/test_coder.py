@@ -108,8 +108,10 @@ def test_damaged_payloads_never_crash():
 
 @pytest.mark.parametrize(
     "value, is_right",
-    [(MAX_SYMBOL, True), (-MAX_SYMBOL, True), (2, True), (-2, True)]
-    + [(MAX_SYMBOL + 1, False), (-MAX_SYMBOL - 1, False), ((1 << 23) - 1, False), (1, False), (0, False), (-1, False)],
+    [
+        *((value, True) for value in (MAX_SYMBOL, -MAX_SYMBOL, 2, -2)),
+        *((value, False) for value in (MAX_SYMBOL + 1, -MAX_SYMBOL - 1, (1 << 23) - 1, 1, 0, -1)),
+    ],
 )
 def test_an_escape_stands_for_what_has_no_symbol_and_is_in_range(value, is_right):
     tables = small_tables()
