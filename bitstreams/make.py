@@ -28,6 +28,7 @@ from imfcodec.zoo import LoadedModel, load_model  # noqa: E402
 
 MODEL = "tiny.safetensors"
 MANIFEST = "manifest.json"
+TOLERANCE = {"float32": 1, "bfloat16": 6}  # levels by which a pixel may differ
 GROUPS = ("valid", "uncommon", "faulty")
 
 
@@ -47,7 +48,7 @@ def make_streams(
         if wanted is None or entry.name in wanted or entry.name in bases:
             open_stream = studio(entry.name, **entry.settings)
             streams[entry.name] = open_stream.finish(entry.script(open_stream))
-            stated[entry.name] = {"purpose": entry.purpose}
+            stated[entry.name] = {"purpose": entry.purpose, "tolerance": TOLERANCE | entry.tolerance}
     for change in CHANGES:
         streams[change.name] = apply(change, streams)
         stated[change.name] = _stated(change.purpose, change.error, change.message, change.frames)
@@ -61,8 +62,10 @@ def make_streams(
 
 
 def _stated(purpose: str, error: str, message: str, frames: int | None) -> dict[str, Any]:
+    if not message:
+        return {"purpose": purpose, "tolerance": TOLERANCE}
     concealed = {} if frames is None else {"concealed_frames": frames}
-    return {"purpose": purpose} | ({"error": error, "message": message} if message else {}) | concealed
+    return {"purpose": purpose, "error": error, "message": message} | concealed
 
 
 def make_manifest(model: LoadedModel, data: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:

@@ -106,14 +106,14 @@ def _places(size: int) -> list[int]:
     return [(2 * i + 1) * size // (2 * SAMPLES) for i in range(SAMPLES)]
 
 
-def differences(entry: dict[str, Any], result: Replay, tolerance: int) -> list[str]:
+def differences(entry: dict[str, Any], result: Replay, dtype: str) -> list[str]:
     """What does not agree with the manifest, one line each.
 
     Args:
-        entry: of the stream.
-        tolerance: levels by which samples of pixels and means may differ; those of a frame whose hash agrees are right.
+        entry: of the stream. Where a frame's hash does not agree, its samples and means may differ by its tolerance.
+        dtype: arithmetic of the networks, "float32" or "bfloat16".
     """
-    found = describe(result)
+    found, tolerance = describe(result), entry["tolerance"][dtype]
     names = ("packets", "pts", "last_duration")
     lines = [f"{name}: {found[name]} instead of {entry[name]}" for name in names if found[name] != entry[name]]
     if len(found["frames"]) != len(entry["frames"]):
