@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from imfcodec.bitstream.header import COLOURS, FRAME_RATES, TIME_BASES
 from imfcodec.bitstream.packet import Quantisers
 from imfcodec.frames import AudioTrack, Colour
 from maker.studio import USUAL, Draw, Studio
@@ -49,6 +50,15 @@ def stream(
     return enter
 
 
+def by_code(number: int) -> dict[str, Any]:
+    """Frame rate, time base and colour that have a code; numbers in a row go through all of them."""
+    return {
+        "frame_rate": FRAME_RATES[number % len(FRAME_RATES)],
+        "time_base": TIME_BASES[number % len(TIME_BASES)],
+        "colour": Colour(*COLOURS[number % len(COLOURS)]),
+    }
+
+
 def short(studio: Studio) -> None:
     """A key frame and a chunk of three frames, split once."""
     studio.key()
@@ -57,15 +67,17 @@ def short(studio: Studio) -> None:
 
 # Sizes
 
-for size in [(64, 64), (128, 64), (64, 192), (320, 192)]:
-    stream(f"valid/size-{size[0]}x{size[1]}", "Both sides multiples of 64: nothing is cropped.", size=size)(short)
-for size in [(63, 64), (65, 64), (64, 127), (129, 66), (100, 75), (67, 61)]:
-    purpose = "Coded larger and cropped; chroma of odd sides is rounded up."
-    stream(f"valid/size-{size[0]}x{size[1]}", purpose, size=size)(short)
+WHOLE = [(64, 64), (128, 64), (64, 192), (320, 192)]
+CROPPED = [(63, 64), (65, 64), (64, 127), (129, 66), (100, 75), (67, 61)]
+for number, size in enumerate(WHOLE + CROPPED):
+    purpose = "Both sides are multiples of 64: nothing is cropped."
+    if size in CROPPED:
+        purpose = "Coded larger and cropped; chroma of odd sides is rounded up."
+    stream(f"valid/size-{size[0]}x{size[1]}", purpose, size=size, **by_code(number))(short)
 
 
 @stream("uncommon/size-16x16", "The smallest frame.", size=(16, 16))
-@stream("uncommon/size-17x2304", "Narrow, and the tallest that the shorter limit allows.", size=(17, 2304))
+@stream("uncommon/size-17x4096", "The tallest frame.", size=(17, 4096))
 @stream("uncommon/size-4096x16", "The widest frame.", size=(4096, 16))
 def key_and_token(studio: Studio) -> None:
     studio.key()
@@ -100,11 +112,10 @@ def key(studio: Studio) -> None:
     studio.key()
 
 
-for count in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32):
+for number, count in enumerate((1, 2, 3, 4, 5, 8, 9, 16, 17, 32), start=len(WHOLE + CROPPED)):
+    purpose = f"A chunk of {count} frames without golden frames between: token frames by halving."
 
-    @stream(
-        f"valid/chunk-{count}", f"A chunk of {count} frames without golden frames between: token frames by halving."
-    )
+    @stream(f"valid/chunk-{count}", purpose, **by_code(number))
     def whole(studio: Studio, count: int = count) -> None:
         studio.key()
         studio.chunk(count)
@@ -283,17 +294,16 @@ def nothing(studio: Studio) -> None:
 
 # Header fields
 
-for number, rate in enumerate(
-    (30, 24, Fraction(30000, 1001), Fraction(24000, 1001), 60, 50, Fraction(60000, 1001), 15)
-):
-    bases = (600, 1000, 12288, 12800, 15360, 24000, 25000, 90000)
-    settings = {"frame_rate": Fraction(rate), "time_base": Fraction(1, bases[number])}
-    stream(
-        f"valid/rate-{float(rate):.2f}",
-        f"{rate} frames a second by its code, ticks of 1/{bases[number]} s.",
-        **settings,
-    )(key_and_token)
-
+LARGEST = (1 << 31) - 1
+LIMITS = {
+    "frame_rate": Fraction(LARGEST, LARGEST - 1),
+    "time_base": Fraction(1, LARGEST),
+    "sample_aspect": Fraction(LARGEST),
+    "rotation": 180,
+    "colour": Colour(255, 255, 255, True),
+    "shown_size": (1, 16384),
+    "audio": AudioTrack("~" * 32, 1_000_000, 255, Fraction(LARGEST), bytes(300)),
+}
 ODD_RATE = {"frame_rate": Fraction(7, 3), "time_base": Fraction(3, 70)}
 EVERYTHING = {
     "rotation": 270,
@@ -305,10 +315,10 @@ EVERYTHING = {
     "audio": OPUS,
     **ODD_RATE,
 }
-MILLISECONDS, NANOSECONDS = {"time_base": Fraction(1, 10**3)}, {"time_base": Fraction(1, 10**9)}
+MILLISECONDS = {"time_base": Fraction(1, 1000)}
 RARE: dict[str, tuple[str, dict[str, Any]]] = {
     "rate-explicit": ("Frame rate and time base spelled out.", ODD_RATE),
-    "rate-120": ("120 frames a second, ticks of a nanosecond.", {"frame_rate": Fraction(120), **NANOSECONDS}),
+    "limits": ("Fields at their limits.", LIMITS),
     "ticks": ("Ticks from frame to frame given as a fraction.", {"ticks_per_frame": Fraction(100, 3), **MILLISECONDS}),
     "ticks-default": ("Ticks from frame to frame given as they are anyway.", {"ticks_per_frame": Fraction(1)}),
     "first-pts": ("Time stamps that start below 0.", {"first_pts": -1001}),

@@ -7,7 +7,7 @@ from imfcodec.bitstream.bits import encode_zigzag as zigzag
 from maker.changes import FRAMES, Edit, above, cut, cut_off, flipped, refuse, start
 from maker.pieces import Pieces
 
-# A body of its own stands in for that of a 64x64 stream of 25 frames a second.
+# A body of its own stands in for that of a stream of 64x64 pixels and 25 frames a second.
 
 MODEL_ID = slice(3, 11)  # in that body
 
@@ -34,8 +34,8 @@ def track(codec: bytes = b"opus", rate: int = 48000, channels: int = 1, base: by
     return head(flags=2, rest=rest)
 
 
-wrong = partial(refuse, base="valid/size-64x64")
-large = partial(above, base="valid/size-64x64")
+wrong = partial(refuse, base="valid/key")
+large = partial(above, base="valid/key")
 CANONICAL = "canonical"
 
 wrong("flags-unused", "Flags above 511.", head(flags=512), "flags")

@@ -6,6 +6,7 @@ for pixels.
 """
 
 import json
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +94,7 @@ def _weights(name: str, part: str, layer: torch.nn.Module, shape: tuple[int, ...
     if isinstance(layer, IntegerPointwise | IntegerDepthwise):
         return _integer_weights(name, shape, gain)
     inputs = int(np.prod(shape[1:])) if part == "weight" else 1
-    return Numbers(name).spread(shape) * gain / inputs**0.5
+    return Numbers(name).spread(shape) * gain / math.sqrt(inputs)
 
 
 def _integer_weights(name: str, shape: tuple[int, ...], gain: float) -> Array:
