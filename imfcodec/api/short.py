@@ -37,6 +37,7 @@ def encode(
     threads: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Notify | None = None,
     say: Say | None = None,
     **changes: Any,
@@ -44,7 +45,7 @@ def encode(
     """Encode a video into an .imf stream; frames stream through, memory does not grow with length.
 
     Args:
-        source, target, overwrite: as for `Encoder.encode`.
+        source, target, overwrite, resume: as for `Encoder.encode`.
         options: what to make of the source.
         model: a `Model`, which then says the next three too, its name or path; None is the default one.
         device, dtype, threads: as for `Model`.
@@ -60,7 +61,7 @@ def encode(
         progress=progress,
         say=say,
     )
-    return encoder.encode(source, target, overwrite=overwrite)
+    return encoder.encode(source, target, overwrite=overwrite, resume=resume)
 
 
 def decode(

@@ -94,6 +94,9 @@ def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
 @dtype_option
 @limit_options
 @overwrite_option
+@click.option(
+    "--resume", is_flag=True, help="Keep what is written if the run is ended, and go on with it; whole groups count."
+)
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
 def encode(
@@ -106,6 +109,7 @@ def encode(
     dtype: str,
     limits: "Limits",
     overwrite: bool,
+    resume: bool,
     stats: str | None,
     progress: str,
 ) -> int:
@@ -129,6 +133,7 @@ def encode(
             dtype=dtype,
             limits=limits,
             overwrite=overwrite,
+            resume=resume,
             progress=report,
             say=report.say,
         )
