@@ -18,24 +18,29 @@ class FrameSource:
 
     def __init__(self, frames: Iterator[Frame], *, scene_cuts: bool, key_interval: int | None) -> None:
         self._frames, self._limit = frames, key_interval
-        self._detector = SceneDetector() if scene_cuts else None
+        self._scene_cuts = scene_cuts
+        self._detector: SceneDetector | None = None
         self._given_back: deque[Frame] = deque()
         self._taken, self._closed = 0, False
 
     def open_group(self) -> Frame | None:
         """The first frame of the next group; None at the end of the video."""
-        frame, _ = self._next()
+        frame = self._next()
         self._taken, self._closed = 1, False
+        # A group's end depends on its own frames alone, so that an encode may go on at any group.
+        self._detector = SceneDetector() if self._scene_cuts else None
+        if frame is not None and self._detector is not None:
+            self._detector.is_cut(frame)
         return frame
 
     def take(self, count: int) -> list[Frame]:
         """The next `count` frames of the group; fewer at its end."""
         frames: list[Frame] = []
         while len(frames) < count and not self._closed and (self._limit is None or self._taken < self._limit):
-            frame, is_cut = self._next()
+            frame = self._next()
             if frame is None:
                 self._closed = True
-            elif is_cut:
+            elif self._is_cut(frame):
                 self.give_back([frame])
             else:
                 frames.append(frame)
@@ -47,9 +52,9 @@ class FrameSource:
         self._given_back.extendleft(reversed(frames))
         self._closed = True
 
-    def _next(self) -> tuple[Frame | None, bool]:
-        """The next frame, and whether a scene cut that was not seen before lies before it."""
-        if self._given_back:
-            return self._given_back.popleft(), False
-        frame = next(self._frames, None)
-        return frame, frame is not None and self._detector is not None and self._detector.is_cut(frame)
+    def _next(self) -> Frame | None:
+        return self._given_back.popleft() if self._given_back else next(self._frames, None)
+
+    def _is_cut(self, frame: Frame) -> bool:
+        """Never right after the first frame of a group, where it is not known yet how much moves."""
+        return self._detector is not None and self._detector.is_cut(frame) and self._taken > 1
