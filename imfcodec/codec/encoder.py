@@ -169,9 +169,10 @@ class Encoder:
     def _fall(self, group: Group, trial: ChunkTrial, length: int) -> int | None:
         """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
 
-        What the end can still be predicted across is not looked at.
+        Nor is it tried where the user says how far golden frames are apart.
         """
-        if not self._effort.key_trials or not self._next_chunk(group, length).golden:
+        tries = self._effort.key_trials and self.settings.golden_interval is None
+        if not tries or not self._next_chunk(group, length).golden:
             return None
         anchor, low, high = group.known[0], group.before, group.before + length
         if not trial.prefers_key(high, anchor):

@@ -18,7 +18,7 @@ class EncoderSettings:
         quality: 0..100, higher is better and larger.
         structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
         golden_interval: frames from one golden frame to the next, 1..32; None chooses by measured rate and distortion
-            (offline) or by quality (low delay).
+            (offline) or by quality (low delay), and tries key frames in their place.
         key_interval: frames after which a new group is opened; None opens one at scene cuts and where it costs less.
         scene_cuts: a scene cut opens a group.
         preset: how much work goes into it, one of `codec.effort.PRESETS`.

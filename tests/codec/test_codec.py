@@ -210,7 +210,7 @@ def test_a_frame_that_costs_less_as_a_key_frame_opens_a_group(model, monkeypatch
         return float((trial._frames[position].luma.mean() - anchor.reference.picture.luma.mean()).abs()) > 0.3
 
     monkeypatch.setattr(ChunkTrial, "prefers_key", is_brighter)
-    choices = {"structure": structure, "golden_interval": 8 if structure == "offline" else 4, "scene_cuts": False}
+    choices = {"structure": structure, "scene_cuts": False}
     packets = encode(model, frames, **choices)
     starts = np.cumsum([0, *(packet.frame_count for packet in packets)])
     keys = [start for start, packet in zip(starts, packets, strict=False) if packet.kind is PacketKind.KEY]
