@@ -29,6 +29,7 @@ from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
 
 if TYPE_CHECKING:
     from imfcodec.codec.decoder import Decoder
+    from imfcodec.light.decoder import LightDecoder
     from imfcodec.zoo import LoadedModel
 
 Location = str | Path | BinaryIO
@@ -217,6 +218,7 @@ def decode(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    engine: str = "auto",
     conceal: bool = False,
     audio: str = "copy",
     limits: Limits = DEFAULT_LIMITS,
@@ -229,8 +231,9 @@ def decode(
     Args:
         source: path or binary stream.
         target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
-        model: name or path of the model; None finds the one the stream names.
+        model: name or path of the model, or folder of an exported one; None finds the one the stream names.
         device, dtype, threads: as for `encode`.
+        engine: "torch", "onnx" (onnxruntime with an exported model, without torch) or "auto".
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         limits: what the stream may ask for at most.
@@ -258,7 +261,7 @@ def decode(
         writer = stack.enter_context(sound.open(video, overwrite))
         if stream.header.variable_rate and not writer.holds_times:
             tell([f"holds no time stamps: frames that were shown at varying times are {video.frame_rate} a second"])
-        stream.load_model(model, device, dtype, threads)
+        stream.load_model(model, device, dtype, threads, engine)
         meter = _Meter(video, progress)
         for frame in stream.frames(sound.take):
             writer.write(frame)
@@ -282,13 +285,14 @@ def decode_frames(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    engine: str = "auto",
     conceal: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     with _open_source(source) as file:
         stream = _DecodedStream(file, conceal, limits)
-        stream.load_model(model, device, dtype, threads)
+        stream.load_model(model, device, dtype, threads, engine)
         yield from stream.frames(_ignore)
 
 
@@ -345,15 +349,22 @@ class _DecodedStream:
     def __init__(self, file: BinaryIO, conceal: bool, limits: Limits) -> None:
         self._limits, self._conceal = limits, conceal
         self._reader = StreamReader(file, conceal=conceal)
-        self._decoder: Decoder | None = None
+        self._decoder: Decoder | LightDecoder | None = None
         self.header = self._reader.header
         limits.check_format(self.header.format)
         limits.check_memory(self.header.format)
         self.lost_packets = 0
         self.bytes_read = 0
 
-    def load_model(self, model: str | None, device: str, dtype: str, threads: int | None) -> None:
+    def load_model(self, model: str | None, device: str, dtype: str, threads: int | None, engine: str) -> None:
         """Load the named model, or the one the stream names, and get ready to decode."""
+        from imfcodec.light.choice import find_exported
+        from imfcodec.light.decoder import open_decoder
+
+        exported = find_exported(engine, model, self.header.model_id, device, dtype)
+        if exported is not None:
+            self._decoder = open_decoder(exported, self.header, threads, conceal=self._conceal)
+            return
         from imfcodec.codec.decoder import Decoder
 
         loaded = _load_model(model, device, dtype, threads, self.header.model_id)

@@ -26,6 +26,8 @@ FLOORS = {
     "imfcodec.latents": 3,
     "imfcodec.codec": 4,
     "imfcodec.progress": 4,
+    "imfcodec.light": 4,
+    "imfcodec.export": 5,
     "imfcodec.api": 5,
     "imfcodec.reports": 5,
     "imfcodec.cli": 6,

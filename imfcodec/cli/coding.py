@@ -10,6 +10,7 @@ from imfcodec.cli.options import (
     as_source,
     as_target,
     dtype_option,
+    engine_option,
     json_option,
     limit_options,
     model_options,
@@ -129,6 +130,7 @@ def encode(
 @click.argument("target")
 @model_options
 @dtype_option
+@engine_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @limit_options
@@ -141,6 +143,7 @@ def decode(
     device: str,
     threads: int | None,
     dtype: str,
+    engine: str,
     conceal: bool,
     audio: str,
     limits: "Limits",
@@ -161,6 +164,7 @@ def decode(
             device=device,
             threads=threads,
             dtype=dtype,
+            engine=engine,
             conceal=conceal,
             audio=audio,
             limits=limits,
@@ -200,6 +204,7 @@ def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
 @click.argument("stream")
 @click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
 @model_options
+@engine_option
 @json_option
 @limit_options
 def verify(
@@ -208,6 +213,7 @@ def verify(
     model: str | None,
     device: str,
     threads: int | None,
+    engine: str,
     as_json: bool,
     limits: "Limits",
 ) -> None:
@@ -219,7 +225,7 @@ def verify(
     try:
         total = probe(as_source(stream), limits=limits).total_frames
         if decode_fully:
-            frames = decode_frames(stream, model=model, device=device, threads=threads, limits=limits)
+            frames = decode_frames(stream, model=model, device=device, threads=threads, engine=engine, limits=limits)
             decoded = sum(1 for _ in frames)
             if decoded != total:
                 raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")

@@ -12,7 +12,7 @@ import click
 from imfcodec import __version__
 from imfcodec.cli.coding import decode, encode, info, verify
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
-from imfcodec.cli.installation import demo, doctor, models
+from imfcodec.cli.installation import demo, doctor, export, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
@@ -35,7 +35,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (encode, decode, info, verify, compare, bench, train, models, doctor, demo):
+for command in (encode, decode, info, verify, compare, bench, train, models, export, doctor, demo):
     cli.add_command(command)
 
 
@@ -80,6 +80,8 @@ def _explain(error: Exception) -> int:
         return EXIT_FAILURE
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own
         error = LimitError("the system gives no more memory; take smaller frames, or raise --max-memory")
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        error = UsageError("this needs torch; install it with: pip install torch einops")
     if isinstance(error, ImfError):
         message = str(error)
     elif isinstance(error, OSError):

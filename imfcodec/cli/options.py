@@ -76,6 +76,14 @@ dtype_option = click.option(
     help="Arithmetic of the networks; auto is bfloat16 where the device has it.",
 )
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What computes: onnx needs no torch, but --model DIR, made by export; auto takes it where it can.",
+)
+
 
 def limit_options(command: Command) -> Command:
     """Options that reach the command as one argument `limits`; memory, if given, limits the whole process too."""
