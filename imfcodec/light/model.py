@@ -71,10 +71,14 @@ class LightModel:
         self._sessions: dict[str, Any] = {}
 
     def run(self, name: str, *inputs: Array) -> list[Array]:
-        """Outputs of graph `name` for its inputs, as `light.graphs` names them."""
-        feed = dict(zip(GRAPHS[name].inputs, inputs, strict=True))
-        outputs: list[Array] = self._session(name).run(None, feed)
-        return outputs
+        """Outputs of graph `name` for its inputs, as `light.graphs` names them.
+
+        One frame of the batch after the other: memory does not grow with it, and caches hold what is at work.
+        """
+        batch = len(inputs[0])
+        parts = [[x[i : i + 1] if x.ndim else x for x in inputs] for i in range(batch)]
+        results = [self._session(name).run(None, dict(zip(GRAPHS[name].inputs, part, strict=True))) for part in parts]
+        return results[0] if batch == 1 else [np.concatenate(values) for values in zip(*results, strict=True)]
 
     def _session(self, name: str) -> Any:
         """Graphs are loaded when they are first needed: few streams need them all."""

@@ -19,6 +19,8 @@ from imfcodec.codec.encoder import Encoder, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
+from imfcodec.export.examples import example
+from imfcodec.export.graphs import Remember
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
 from imfcodec.light.decoder import LightDecoder, open_decoder
@@ -30,11 +32,6 @@ from imfcodec.zoo import load_model
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 pytest.importorskip("onnxruntime", reason="decoding with exported models needs the package onnxruntime")
-
-from imfcodec.export.conversion import make_graph
-from imfcodec.export.examples import example
-from imfcodec.export.graphs import Remember
-from imfcodec.export.writer import export_model
 
 VIDEO = talking_face_format(72, 64, Fraction(25))
 FRAMES = 6
@@ -85,6 +82,8 @@ def model(model_file):
 
 @pytest.fixture(scope="module")
 def folder(model_file, tmp_path_factory) -> Path:
+    from imfcodec.export.writer import export_model
+
     path = tmp_path_factory.mktemp("exported") / "small"
     export_model(str(model_file), path)
     return path
@@ -251,6 +250,8 @@ class TestFolder:
 
 class TestExport:
     def test_an_exported_model_is_kept_unless_told_otherwise(self, model_file, folder):
+        from imfcodec.export.writer import export_model
+
         with pytest.raises(UsageError, match="give -y"):
             export_model(str(model_file), folder)
 
@@ -265,6 +266,8 @@ class TestExport:
             assert {node.domain for node in graph.graph.node} == {""}, "plain ONNX, for every runtime"
 
     def test_a_graph_that_froze_the_size_it_was_traced_with_is_refused(self, model):
+        from imfcodec.export.conversion import make_graph
+
         class Frozen(Remember):
             def forward(self, g, u, *features):
                 *memory, field = super().forward(g, u, *features)
