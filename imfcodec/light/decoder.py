@@ -1,7 +1,6 @@
 """Packets to frames with an exported model; imports no torch."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -26,9 +25,15 @@ class LightDecoder:
 
     Attributes:
         concealed_frames: frames made up for lost ones, or built on such, so far.
+
+    Raises:
+        ModelError: the stream was made with another model.
     """
 
     def __init__(self, model: LightModel, header: StreamHeader, *, conceal: bool = False) -> None:
+        if model.model_id != header.model_id:
+            wanted, given = header.model_id.hex(), model.model_id.hex()
+            raise ModelError(f"the stream was made with model {wanted}, not with the exported one ({given})")
         self.model = model
         self.concealed_frames = 0
         self._conceals = conceal
@@ -123,22 +128,6 @@ class LightDecoder:
         luma = _samples(picture.luma[0, 0, : self._height, : self._width])
         chroma = _samples(picture.chroma[0, :, : (self._height + 1) // 2, : (self._width + 1) // 2])
         return Frame(luma, chroma[0], chroma[1], pts)
-
-
-def open_decoder(
-    folder: Path, header: StreamHeader, threads: int | None = None, *, conceal: bool = False
-) -> LightDecoder:
-    """A decoder of a stream with an exported model.
-
-    Raises:
-        ModelError: the folder holds none, or it is damaged or of another model than the stream needs.
-    """
-    model = LightModel(folder, threads)
-    if model.model_id != header.model_id:
-        raise ModelError(
-            f"the stream was made with model {header.model_id.hex()}, not with {folder} ({model.model_id.hex()})"
-        )
-    return LightDecoder(model, header, conceal=conceal)
 
 
 def _samples(plane: Array) -> Plane:

@@ -23,7 +23,7 @@ from imfcodec.export.examples import example
 from imfcodec.export.graphs import Remember
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
-from imfcodec.light.decoder import LightDecoder, open_decoder
+from imfcodec.light.decoder import LightDecoder
 from imfcodec.light.graphs import GRAPHS
 from imfcodec.light.model import LightModel, read_description
 from imfcodec.models.network import ImfNetwork
@@ -241,11 +241,11 @@ class TestFolder:
         if content is not None:
             (broken / name).write_bytes(content)
         with pytest.raises(ModelError, match=message):
-            list(open_decoder(broken, header, 1).decode(iter(packets["offline"])))
+            list(LightDecoder(LightModel(broken, 1), header).decode(iter(packets["offline"])))
 
     def test_a_stream_of_another_model_is_refused(self, folder, header):
         with pytest.raises(ModelError, match="was made with model 0102030405060708, not with"):
-            open_decoder(folder, replace(header, model_id=bytes(range(1, 9))))
+            LightDecoder(LightModel(folder, 1), replace(header, model_id=bytes(range(1, 9))))
 
 
 class TestExport:
