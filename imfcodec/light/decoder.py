@@ -76,7 +76,7 @@ class LightDecoder:
                 raise
             yield from self._lose(packet.kind, packet.pts[done:])
 
-    def _lose(self, kind: PacketKind, pts: Sequence[int]) -> Iterator[Frame]:
+    def _lose(self, kind: PacketKind | None, pts: Sequence[int]) -> Iterator[Frame]:
         """Repeat the last frame; what follows is predicted from the anchor before."""
         if pts and self._known:
             golden = kind is not PacketKind.DELAY_TOKEN

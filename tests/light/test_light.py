@@ -20,7 +20,7 @@ from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.export.examples import example
-from imfcodec.export.graphs import Remember
+from imfcodec.export.graphs import PredictFromTwo, Remember
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
 from imfcodec.light.decoder import LightDecoder
@@ -187,6 +187,17 @@ def test_a_lost_packet_costs_its_own_frames(packets, folder, header):
             decode(broken, conceal=False)
     frames, concealed = decode(rest[:1])
     assert concealed == len(frames) == rest[0].frame_count and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
+
+
+def test_attention_over_many_places_is_that_of_torch(model, folder):
+    """Above 1024 places the graph takes them some at a time."""
+    values = example(model.network, 1, 512, 576)
+    inputs = [values[name] for name in GRAPHS["predict_from_two"].inputs]
+    with torch.inference_mode():
+        wanted = PredictFromTwo(model.network)(*inputs)
+    given = LightModel(folder, 1).run("predict_from_two", *(value.numpy() for value in inputs))
+    for one, other in zip(given, wanted, strict=True):
+        assert np.abs(one - other.numpy()).max() < 1e-3
 
 
 class TestChoice:
