@@ -1,6 +1,5 @@
 """One torch module to one ONNX graph: traced, tidied up, its weights in 16 bits where that changes nothing, checked."""
 
-import io
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +35,11 @@ def make_graph(name: str, module: nn.Module, traced: Mapping[str, Tensor], check
     Raises:
         ModelError: it computes something else than the module.
     """
-    graph = _halve(_tidy(_trace(name, module, traced)))
+    with tempfile.TemporaryDirectory() as folder:
+        raw, tidy = Path(folder) / "raw.onnx", Path(folder) / "tidy.onnx"
+        _trace(name, module, traced, raw)
+        _tidy(raw, tidy)
+        graph = _halve(tidy)
     session = onnxruntime.InferenceSession(graph, _quiet(), providers=["CPUExecutionProvider"])
     for values in (traced, checked):
         inputs = [values[key] for key in GRAPHS[name].inputs]
@@ -89,24 +92,22 @@ class _Traceable(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _trace(name: str, module: nn.Module, values: Mapping[str, Tensor]) -> bytes:
+def _trace(name: str, module: nn.Module, values: Mapping[str, Tensor], target: Path) -> None:
     inputs, outputs = GRAPHS[name]
     free = {key: _free_axes(key, values[key].dim()) for key in inputs if values[key].dim()}
-    file = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter is an old one, and says so
         with _Traceable():
             torch.onnx.export(
                 module,
                 tuple(values[key] for key in inputs),
-                file,
+                target,
                 input_names=inputs,
                 output_names=outputs,
                 dynamic_axes=free,
                 opset_version=OPSET,
                 dynamo=False,
             )
-    return file.getvalue()
 
 
 def _free_axes(name: str, rank: int) -> dict[int, str]:
@@ -114,19 +115,17 @@ def _free_axes(name: str, rank: int) -> dict[int, str]:
     return {axis: "batch" if axis == 0 else f"{name}_{axis}" for axis in (0, *range(2, rank))}
 
 
-def _tidy(graph: bytes) -> bytes:
+def _tidy(source: Path, target: Path) -> None:
     """The graph with all that is constant computed."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = _quiet()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(Path(folder) / "graph.onnx")
-        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        return Path(options.optimized_model_filepath).read_bytes()
+    options = _quiet()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def _halve(graph: bytes) -> bytes:
-    """Keep weights in 16 bits where they lose nothing by it: model files hold most of them so."""
-    model = onnx.load_from_string(graph)
+def _halve(source: Path) -> bytes:
+    """The graph with weights in 16 bits where they lose nothing by it: model files hold most of them so."""
+    model = onnx.load(source)
     casts = [cast for tensor in model.graph.initializer for cast in _halve_tensor(tensor)]
     for i, cast in enumerate(casts):
         model.graph.node.insert(i, cast)

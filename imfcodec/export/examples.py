@@ -59,7 +59,7 @@ def _token_example(network: ImfNetwork, batch: int, height: int, width: int) -> 
     level = [Step(8 * i + 4, Role.TOKEN, (8 * i, 8 * i + 8), (8 * i, 8 * i + 8), 4, False) for i in range(batch)]
     shapes = {"g": (1, 1), "u": (height // 32, width // 32)}
     channels = {"g": network.config.global_channels, "u": network.config.grid_channels}
-    values = {}
+    values: dict[str, Tensor] = {}
     for part, shape in shapes.items():
         planes = token_planes(level, np.full(batch, QINDEX), *shape)
         near = [generator.integers(-LARGEST, LARGEST + 1, (batch, channels[part], *shape)) for _ in range(2)]

@@ -20,7 +20,7 @@ from imfcodec.models.token_prior import TokenPart
 from imfcodec.nn.attention import Memory
 from imfcodec.nn.blocks import Pointwise, join, space_to_depth, upsample
 from imfcodec.nn.picture import Picture, to_patches
-from imfcodec.nn.quantize import LIMIT, WEIGHT_UNIT, IntegerDepthwise, IntegerPointwise, to_activation
+from imfcodec.nn.quantize import ACTIVATION_UNIT, LIMIT, WEIGHT_UNIT, IntegerDepthwise, IntegerPointwise, to_activation
 
 
 class TokenRows(nn.Module):
@@ -170,12 +170,14 @@ class ExactConvolution(nn.Module):
     def __init__(self, layer: IntegerPointwise | IntegerDepthwise) -> None:
         super().__init__()
         weight = (layer.weight * WEIGHT_UNIT).round().clamp(-LIMIT, LIMIT) / WEIGHT_UNIT
+        self.bias: Tensor | None = None
         self.bounded = True
         if isinstance(layer, IntegerPointwise):
+            unit = WEIGHT_UNIT * ACTIVATION_UNIT
             self.weight, self.groups, self.padding = weight[:, :, None, None], 1, 0
-            self.bias, self.bounded = (layer.bias * 1024).round() / 1024, layer.bounded
+            self.bias, self.bounded = (layer.bias * unit).round() / unit, layer.bounded
         else:
-            self.weight, self.bias = weight.t().reshape(-1, 1, 3, 3), None
+            self.weight = weight.t().reshape(-1, 1, 3, 3)
             self.groups, self.padding = len(self.weight), 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,7 +202,6 @@ def for_export(network: ImfNetwork) -> ImfNetwork:
 
 def _convolution(layer: Pointwise) -> nn.Conv2d:
     made = nn.Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias is not None)
-    made.weight.data = layer.weight.data[:, :, None, None]
-    if layer.bias is not None:
-        made.bias.data = layer.bias.data
+    state = layer.state_dict()
+    made.load_state_dict({**state, "weight": state["weight"][:, :, None, None]})
     return made.eval().requires_grad_(False)
