@@ -13,20 +13,25 @@ import torch
 
 from imfcodec.bitstream.container import StreamWriter
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import LostPacket, PacketKind
+from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.decoder import Decoder
 from imfcodec.codec.encoder import Encoder, EncoderSettings
+from imfcodec.codec.groups import to_qindices
+from imfcodec.codec.planes import to_picture
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.export.examples import example
 from imfcodec.export.graphs import PredictFromTwo, Remember
+from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
 from imfcodec.light.decoder import LightDecoder
 from imfcodec.light.graphs import GRAPHS
 from imfcodec.light.model import LightModel, read_description
+from imfcodec.models.executor import Executor
 from imfcodec.models.network import ImfNetwork
+from imfcodec.models.structure import Chunk, plan
 from imfcodec.video.reader import open_clip
 from imfcodec.zoo import load_model
 
@@ -34,7 +39,7 @@ onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 pytest.importorskip("onnxruntime", reason="decoding with exported models needs the package onnxruntime")
 
 VIDEO = talking_face_format(72, 64, Fraction(25))
-FRAMES = 6
+FRAMES = 9
 WITHOUT_TORCH = """
 import json, sys
 for name in ("torch", "einops", "compressai", "torchvision", "pytorch_msssim", "onnx"):
@@ -96,12 +101,32 @@ def header(model) -> StreamHeader:
 
 @pytest.fixture(scope="module")
 def packets(model):
-    """Packets of a clip by structure."""
+    """Packets of a clip by structure; of "tree", two levels of golden frames are two frames each."""
     frames = list(talking_face(VIDEO, FRAMES))
     return {
-        structure: list(Encoder(model, EncoderSettings(60, structure, golden_interval=4)).encode(iter(frames)))
-        for structure in ("offline", "low-delay")
+        "tree": code_tree(model, frames),
+        **{
+            structure: list(Encoder(model, EncoderSettings(60, structure, golden_interval=4)).encode(iter(frames)))
+            for structure in ("offline", "low-delay")
+        },
     }
+
+
+@torch.inference_mode()
+def code_tree(model, frames) -> list[VideoPacket]:
+    """A key frame and a chunk whose intervals are split as far as they go, but for two."""
+    quantisers, chunk = Quantisers(150, 5, 120), Chunk(FRAMES - 1, True, (True, True, True, True, False, True, False))
+    pictures = dict(enumerate(to_picture([frame], model.device) for frame in frames))
+    keys, rest = SymbolWriter(model.tables), SymbolWriter(model.tables)
+    known = {0: Executor(model.network, keys).key(torch.tensor([150]), pictures[0], pictures[0])}
+    rest.flags = chunk.splits
+    for level in plan(chunk):
+        Executor(model.network, rest).run(level, known, to_qindices(quantisers, model.device), pictures)
+    times = tuple(range(FRAMES))
+    return [
+        VideoPacket(PacketKind.KEY, 1, times[:1], keys.finish(check=True), quantisers, key_qindex=150),
+        VideoPacket(PacketKind.CHUNK, chunk.length, times[1:], rest.finish(check=True), quantisers, golden=True),
+    ]
 
 
 @pytest.fixture
@@ -122,7 +147,7 @@ def planes(frame):
     return (frame.y, frame.u, frame.v)
 
 
-@pytest.mark.parametrize("structure", ["offline", "low-delay"])
+@pytest.mark.parametrize("structure", ["tree", "offline", "low-delay"])
 def test_symbols_are_those_of_torch_and_pixels_within_a_level(structure, packets, model, folder, header, symbols):
     wanted = list(Decoder(model, header).decode(iter(packets[structure])))
     by_torch = symbols.copy()
