@@ -1,45 +1,39 @@
 """Export, and decoding with what was exported: equal to torch, and without it."""
 
+import io
 import json
 import shutil
 import sys
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from maker.replay import differences, replay
 
-from imfcodec.bitstream.container import StreamWriter
+from imfcodec.bitstream.container import StreamReader
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.decoder import Decoder
-from imfcodec.codec.encoder import Encoder, EncoderSettings
-from imfcodec.codec.groups import to_qindices
-from imfcodec.codec.planes import to_picture
-from imfcodec.entropy.coder import RangeDecoder
+from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
-from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.export.examples import example
 from imfcodec.export.graphs import PredictFromTwo, Remember
-from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
 from imfcodec.light.decoder import LightDecoder
 from imfcodec.light.graphs import GRAPHS
 from imfcodec.light.model import LightModel, read_description
-from imfcodec.models.executor import Executor
-from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import Chunk, plan
 from imfcodec.video.reader import open_clip
 from imfcodec.zoo import load_model
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 pytest.importorskip("onnxruntime", reason="decoding with exported models needs the package onnxruntime")
 
-VIDEO = talking_face_format(72, 64, Fraction(25))
-FRAMES = 9
+STREAMS = Path(__file__).parents[2] / "bitstreams"
+MODEL = STREAMS / "tiny.safetensors"
+MANIFEST = json.loads((STREAMS / "manifest.json").read_text("utf-8"))["streams"]
+CODED = [name for name in MANIFEST if name.startswith(("valid/", "uncommon/groups", "uncommon/deeper"))]
+"""Those that differ in more than their headers."""
 WITHOUT_TORCH = """
 import json, sys
 for name in ("torch", "einops", "compressai", "torchvision", "pytorch_msssim", "onnx"):
@@ -49,132 +43,50 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 """
 
 
-def tables(rows: int, reach: int) -> dict[str, torch.Tensor]:
-    """Rows that fall off by powers of two, more slowly from row to row."""
-    cdfs = []
-    for row in range(rows):
-        mass = np.exp2(-np.abs(np.arange(-reach, reach + 1)) / (0.3 + row / 8))
-        width = 1 + np.floor(np.append(mass, 1e-3) / (mass.sum() + 1e-3) * (2**16 - 2 * reach - 2))
-        width[reach] += 2**16 - width.sum()
-        cdfs.append(np.append(0, np.cumsum(width)))
-    lengths, offsets = np.full(rows, 2 * reach + 3), np.full(rows, -reach)
-    parts = {"cdf": np.array(cdfs), "lengths": lengths, "offsets": offsets}
-    return {part: torch.from_numpy(value.astype(np.int32)) for part, value in parts.items()}
+@pytest.fixture(scope="module")
+def model():
+    return load_model(str(MODEL))
 
 
 @pytest.fixture(scope="module")
-def model_file(small_config, tmp_path_factory) -> Path:
-    """A small model none of whose branches is idle."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(1)
-    network = ImfNetwork(small_config)
-    for name, parameter in network.named_parameters():
-        if "steps" not in name:
-            torch.nn.init.normal_(parameter, std=0.6 * parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.05)
-    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    for group, rows in (("gaussian", 64), ("hyper", small_config.hyper_channels)):
-        tensors |= {f"tables.{group}.{part}": value for part, value in tables(rows, 20).items()}
-    path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    save_file(tensors, path, metadata={"config": json.dumps(small_config.to_dict())})
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(model_file):
-    return load_model(str(model_file))
-
-
-@pytest.fixture(scope="module")
-def folder(model_file, tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
     from imfcodec.export.writer import export_model
 
-    path = tmp_path_factory.mktemp("exported") / "small"
-    export_model(str(model_file), path)
+    path = tmp_path_factory.mktemp("exported") / "tiny"
+    export_model(str(MODEL), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def header(model) -> StreamHeader:
-    return StreamHeader(VIDEO, model.model_id)
+def exported(folder) -> LightModel:
+    return LightModel(folder, 1)
 
 
-@pytest.fixture(scope="module")
-def packets(model):
-    """Packets of a clip by structure; of "tree", two levels of golden frames are two frames each."""
-    frames = list(talking_face(VIDEO, FRAMES))
-    return {
-        "tree": code_tree(model, frames),
-        **{
-            structure: list(Encoder(model, EncoderSettings(60, structure, golden_interval=4)).encode(iter(frames)))
-            for structure in ("offline", "low-delay")
-        },
-    }
-
-
-@torch.inference_mode()
-def code_tree(model, frames) -> list[VideoPacket]:
-    """A key frame and a chunk whose intervals are split as far as they go, but for two."""
-    quantisers, chunk = Quantisers(150, 5, 120), Chunk(FRAMES - 1, True, (True, True, True, True, False, True, False))
-    pictures = dict(enumerate(to_picture([frame], model.device) for frame in frames))
-    keys, rest = SymbolWriter(model.tables), SymbolWriter(model.tables)
-    known = {0: Executor(model.network, keys).key(torch.tensor([150]), pictures[0], pictures[0])}
-    rest.flags = chunk.splits
-    for level in plan(chunk):
-        Executor(model.network, rest).run(level, known, to_qindices(quantisers, model.device), pictures)
-    times = tuple(range(FRAMES))
-    return [
-        VideoPacket(PacketKind.KEY, 1, times[:1], keys.finish(check=True), quantisers, key_qindex=150),
-        VideoPacket(PacketKind.CHUNK, chunk.length, times[1:], rest.finish(check=True), quantisers, golden=True),
-    ]
-
-
-@pytest.fixture
-def symbols(monkeypatch):
-    """What is read from payloads: table rows and symbols, set by set."""
-    read, decode = [], RangeDecoder.decode
-
-    def record(self, rows, tables):
-        values = decode(self, rows, tables)
-        read.append((rows.tolist(), values.tolist()))
-        return values
-
-    monkeypatch.setattr(RangeDecoder, "decode", record)
-    return read
+def read(name: str) -> tuple[StreamHeader, list[VideoPacket]]:
+    reader = StreamReader(io.BytesIO((STREAMS / name).read_bytes()))
+    return reader.header, [item for item in reader if isinstance(item, VideoPacket)]
 
 
 def planes(frame):
     return (frame.y, frame.u, frame.v)
 
 
-@pytest.mark.parametrize("structure", ["tree", "offline", "low-delay"])
-def test_symbols_are_those_of_torch_and_pixels_within_a_level(structure, packets, model, folder, header, symbols):
-    wanted = list(Decoder(model, header).decode(iter(packets[structure])))
-    by_torch = symbols.copy()
-    symbols.clear()
-    given = list(LightDecoder(LightModel(folder, 1), header).decode(iter(packets[structure])))
-    assert by_torch == symbols
-    assert any(value for _, values in symbols for value in values)
-    assert [frame.pts for frame in given] == [frame.pts for frame in wanted] == list(range(FRAMES))
-    for one, other in zip(given, wanted, strict=True):
+@pytest.mark.parametrize("name", CODED)
+def test_conformance_streams_give_the_symbols_and_pictures_stated(name, exported):
+    assert differences(MANIFEST[name], replay((STREAMS / name).read_bytes(), exported), "float32") == []
+
+
+@pytest.mark.parametrize("name", ["valid/splits-deep.imf", "valid/low-delay.imf", "valid/size-129x66.imf"])
+def test_every_pixel_is_within_a_level_of_torch(name, model, exported):
+    data = (STREAMS / name).read_bytes()
+    for one, other in zip(replay(data, exported).frames, replay(data, model).frames, strict=True):
         for plane, right in zip(planes(one), planes(other), strict=True):
             assert plane.shape == right.shape and np.abs(plane.astype(int) - right).max() <= 1
-    assert np.ptp(given[-1].y) > 50, "there is something to see"
+            assert np.ptp(plane) > 20, "there is something to see"
 
 
-@pytest.fixture(scope="module")
-def stream(packets, header, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("stream") / "face.imf"
-    with open(path, "wb") as file:
-        writer = StreamWriter(file, header)
-        for packet in packets["offline"]:
-            writer.write_video(packet)
-        writer.close()
-    return path
-
-
-def test_the_command_line_decodes_where_there_is_no_torch(stream, folder, header, packets, tmp_path, fresh_process):
-    decoded, other = tmp_path / "decoded.y4m", tmp_path / "other.y4m"
+def test_the_command_line_decodes_where_there_is_no_torch(folder, exported, tmp_path, fresh_process):
+    stream, decoded, other = STREAMS / "valid" / "chunk-5-golden.imf", tmp_path / "decoded.y4m", tmp_path / "other.y4m"
     lines = [
         ["decode", stream, decoded, "--model", folder, "--threads", "1", "--progress", "none"],
         ["verify", stream, "--decode", "--engine", "onnx", "--model", folder],
@@ -187,40 +99,39 @@ def test_the_command_line_decodes_where_there_is_no_torch(stream, folder, header
     assert json.loads(result.stdout.splitlines()[-1]) == [0, 0, 2, 2, 2]
     messages = result.stderr.decode().splitlines()[-3:]
     assert all("torch" in message and message.startswith("imfcodec: ") for message in messages)
-    wanted = LightDecoder(LightModel(folder, 1), header).decode(iter(packets["offline"]))
     with open_clip(decoded) as clip:
-        for one, right in zip(clip.frames(), wanted, strict=True):
+        for one, right in zip(clip.frames(), replay(stream.read_bytes(), exported).frames, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(planes(one), planes(right), strict=True))
 
 
-def test_a_lost_packet_costs_its_own_frames(packets, folder, header):
-    def decode(items, conceal=True):
-        decoder = LightDecoder(LightModel(folder, 1), header, conceal=conceal)
+def test_a_lost_packet_costs_its_own_frames(exported):
+    header, (key, chunk) = read("valid/chunk-5-golden.imf")
+
+    def decode(*items, conceal=True):
+        decoder = LightDecoder(exported, header, conceal=conceal)
         return list(decoder.decode(iter(items))), decoder.concealed_frames
 
-    key, *rest = packets["offline"]
-    whole, none = decode([key, *rest])
-    assert none == 0
-    lost = LostPacket(PacketKind.CHUNK, rest[0].frame_count, "lost", rest[0].pts)
-    frames, concealed = decode([key, lost])
-    assert concealed == rest[0].frame_count == len(frames) - 1
+    whole, none = decode(key, chunk)
+    assert (len(whole), none) == (6, 0)
+    frames, concealed = decode(key, LostPacket(PacketKind.CHUNK, 5, "lost", chunk.pts))
+    assert concealed == len(frames) - 1 == 5
     assert all(np.array_equal(frame.y, whole[0].y) for frame in frames)
-    damaged = replace(rest[0], payload=rest[0].payload[::-1])
-    assert [frame.pts for frame in decode([key, damaged])[0]] == [0, *rest[0].pts]
-    for broken in ([key, damaged], rest):
+    damaged = replace(chunk, payload=chunk.payload[::-1])
+    assert [frame.pts for frame in decode(key, damaged)[0]] == [0, *chunk.pts]
+    for broken in ([key, damaged], [chunk]):
         with pytest.raises(CorruptStreamError):
-            decode(broken, conceal=False)
-    frames, concealed = decode(rest[:1])
-    assert concealed == len(frames) == rest[0].frame_count and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
+            decode(*broken, conceal=False)
+    frames, concealed = decode(chunk)
+    assert concealed == len(frames) == 5 and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
 
 
-def test_attention_over_many_places_is_that_of_torch(model, folder):
+def test_attention_over_many_places_is_that_of_torch(model, exported):
     """Above 1024 places the graph takes them some at a time."""
     values = example(model.network, 1, 512, 576)
     inputs = [values[name] for name in GRAPHS["predict_from_two"].inputs]
     with torch.inference_mode():
         wanted = PredictFromTwo(model.network)(*inputs)
-    given = LightModel(folder, 1).run("predict_from_two", *(value.numpy() for value in inputs))
+    given = exported.run("predict_from_two", *(value.numpy() for value in inputs))
     for one, other in zip(given, wanted, strict=True):
         assert np.abs(one - other.numpy()).max() < 1e-3
 
@@ -271,25 +182,27 @@ class TestFolder:
             ("latent_pass.onnx", None, "export the model again"),
         ],
     )
-    def test_damage_is_refused(self, folder, packets, header, tmp_path, name, content, message):
+    def test_damage_is_refused(self, folder, tmp_path, name, content, message):
+        header, packets = read("valid/key.imf")
         broken = shutil.copytree(folder, tmp_path / "broken")
         (broken / name).unlink()
         if content is not None:
             (broken / name).write_bytes(content)
         with pytest.raises(ModelError, match=message):
-            list(LightDecoder(LightModel(broken, 1), header).decode(iter(packets["offline"])))
+            list(LightDecoder(LightModel(broken, 1), header).decode(iter(packets)))
 
-    def test_a_stream_of_another_model_is_refused(self, folder, header):
+    def test_a_stream_of_another_model_is_refused(self, exported):
+        header, _ = read("valid/key.imf")
         with pytest.raises(ModelError, match="was made with model 0102030405060708, not with"):
-            LightDecoder(LightModel(folder, 1), replace(header, model_id=bytes(range(1, 9))))
+            LightDecoder(exported, replace(header, model_id=bytes(range(1, 9))))
 
 
 class TestExport:
-    def test_an_exported_model_is_kept_unless_told_otherwise(self, model_file, folder):
+    def test_an_exported_model_is_kept_unless_told_otherwise(self, folder):
         from imfcodec.export.writer import export_model
 
         with pytest.raises(UsageError, match="give -y"):
-            export_model(str(model_file), folder)
+            export_model(str(MODEL), folder)
 
     def test_the_folder_names_its_model_and_holds_what_it_needs(self, folder, model):
         description = read_description(folder)
