@@ -11,7 +11,7 @@ from imfcodec.errors import CorruptStreamError, ModelError
 from imfcodec.frames import Frame, Plane
 from imfcodec.light.executor import Known, LightExecutor, Picture
 from imfcodec.light.model import Array, LightModel
-from imfcodec.models.structure import plan
+from imfcodec.models.structure import Chunk, golden_levels, plan
 
 ALIGNMENT = 64  # the networks work on multiples of this many luma pixels
 GREY = 128
@@ -55,6 +55,17 @@ class LightDecoder:
             if latest is None or frame.pts > latest:  # a damaged frame count may have covered too many
                 latest = frame.pts
                 yield frame
+
+    def pass_over(self, packet: VideoPacket) -> None:
+        """Take from a packet what later ones build on, and make no frames of it; errors as for `decode`."""
+        if not packet.golden or not self._known:
+            next(self._pictures(packet))
+            return
+        executor = LightExecutor(self.model, packet.payload, *self._padded)
+        chunk = read_chunk(packet, self._before, executor)
+        for level in golden_levels(chunk):
+            executor.run(level, self._known, packet.quantisers)
+        self._go_on(executor, chunk)
 
     def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         for packet in packets:
@@ -114,15 +125,19 @@ class LightDecoder:
             executor.run(level, known, packet.quantisers)
         if packet.kind is not PacketKind.DELAY_TOKEN:
             executor.range.check()
-        self._before += chunk.length
-        if chunk.golden:
-            self._known, self._before = {0: executor.advance(known[self._before])}, 0
+        self._go_on(executor, chunk)
         steps = sorted((step for level in levels for step in level), key=lambda step: step.position)
         for run in runs(steps):
             if run[0].latent:
                 yield from (_picture(known[step.position]) for step in run)
             else:
                 yield from executor.render(run, known, packet.quantisers)
+
+    def _go_on(self, executor: LightExecutor, chunk: Chunk) -> None:
+        """Go on after a chunk; a golden frame at its end becomes the anchor."""
+        self._before += chunk.length
+        if chunk.golden:
+            self._known, self._before = {0: executor.advance(self._known[self._before])}, 0
 
     def _frame(self, picture: Picture, pts: int) -> Frame:
         luma = _samples(picture.luma[0, 0, : self._height, : self._width])

@@ -125,6 +125,20 @@ def test_a_lost_packet_costs_its_own_frames(exported):
     assert concealed == len(frames) == 5 and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
 
 
+def test_packets_that_are_passed_over_are_built_on(exported):
+    header, packets = read("valid/chunks.imf")
+    whole = list(LightDecoder(exported, header).decode(iter(packets)))
+    decoder = LightDecoder(exported, header)
+    for packet in packets[:-1]:
+        decoder.pass_over(packet)
+    rest = list(decoder.decode(iter(packets[-1:])))
+    assert packets[1].golden and 0 < len(rest) < len(whole)
+    for one, right in zip(rest, whole[-len(rest) :], strict=True):
+        assert one.pts == right.pts and all(
+            np.array_equal(a, b) for a, b in zip(planes(one), planes(right), strict=True)
+        )
+
+
 def test_attention_over_many_places_is_that_of_torch(model, exported):
     """Above 1024 places the graph takes them some at a time."""
     values = example(model.network, 1, 512, 576)
