@@ -13,8 +13,9 @@ from imfcodec.api.places import Location, open_source
 from imfcodec.bitstream.container import StreamReader
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
-from imfcodec.frames import AudioPacket, Frame, VideoFormat
+from imfcodec.frames import AudioPacket, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.scaling import resized
 
 if TYPE_CHECKING:
     from imfcodec.codec.decoder import Decoder as PacketDecoder
@@ -31,10 +32,12 @@ class Decoder:
         source: path or binary stream; a stream of the caller's stays open.
         model: a `Model`, its name or path; None finds the one the stream names.
         conceal: decode past damage, covering lost frames, instead of raising an error.
+        native: give frames of the coded size instead of scaling them to the shown size.
         limits: what the stream may ask for at most.
 
     Attributes:
         header: the stream's header.
+        format: size, rate, colour and so on of the frames.
         size: bytes of the stream, None where it is no file.
         bytes_read: bytes of the stream taken so far.
         lost_packets: packets that had to be given up, so far.
@@ -53,6 +56,7 @@ class Decoder:
         *,
         model: Model | str | None = None,
         conceal: bool = False,
+        native: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.model = as_model(model)
@@ -64,16 +68,13 @@ class Decoder:
             self.header: StreamHeader = self._reader.header
             limits.check_format(self.header.format)
             limits.check_memory(self.header.format)
+            self.format = self.header.format if native else self.header.shown_format
+            limits.check_format(self.format)
             self._stack = stack.pop_all()
         self.take_audio: TakeAudio | None = None
         self.bytes_read = self.lost_packets = 0
         self._decoder: PacketDecoder | None = None
         self._frames: Iterator[Frame] | None = None
-
-    @property
-    def format(self) -> VideoFormat:
-        """Size, rate, colour and so on of the frames."""
-        return self.header.format
 
     @property
     def concealed_frames(self) -> int:
@@ -121,7 +122,8 @@ class Decoder:
     def _start(self) -> Iterator[Frame]:
         self.load()
         assert self._decoder is not None
-        return self._limits.counted(self.model.paced(self._decoder.decode(self._video_packets())))
+        frames = resized(self._decoder.decode(self._video_packets()), self.format.width, self.format.height)
+        return self._limits.counted(self.model.paced(frames))
 
     def _hand_on(self, sound: AudioBatch) -> None:
         if self.take_audio:

@@ -1,29 +1,25 @@
 """Encoding as an object that may be kept: options, a model, and sources to encode with them."""
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imfcodec.api.model import Model, as_model
 from imfcodec.api.options import EncodeOptions
+from imfcodec.api.passes import Coder, Material
 from imfcodec.api.places import Location, open_sink
 from imfcodec.api.sound import Sound, open_sound
-from imfcodec.api.stats import EncodeStats, Meter, Notify
-from imfcodec.bitstream.container import StreamWriter
-from imfcodec.bitstream.header import StreamHeader
+from imfcodec.api.stats import EncodeStats, Notify
 from imfcodec.errors import InputError
 from imfcodec.files import check_distinct, check_target
-from imfcodec.frames import AudioPacket, Clip, Frame
+from imfcodec.frames import Clip, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.likeness import check_measure
 from imfcodec.video.notes import Notes, Say
 from imfcodec.video.pipes import read_once, until_end
 from imfcodec.video.reader import open_clip
-
-if TYPE_CHECKING:
-    from imfcodec.bitstream.packet import VideoPacket
+from imfcodec.video.spool import Spool
 
 DEFAULT_OPTIONS = EncodeOptions()
 
@@ -80,14 +76,16 @@ class Encoder:
             self.limits.check_memory(clip.format)
             tell = Notes(source, self._say)
             tell(clip.notes)
-            material = Clip(
+            described = Clip(
                 clip.format,
-                until_end(clip.frames(), place),
+                iter(()),
                 variable_rate=clip.variable_rate,
                 last_duration=clip.last_duration,
                 frame_count=clip.frame_count_hint,
             )
-            stats = self._write(material, open_sound(clip, options, tell), target, overwrite)
+            with self._material(described, lambda: until_end(clip.frames(), place)) as video:
+                material = replace(video, sound=lambda: open_sound(clip, options, tell))
+                stats = self._write(material, target, overwrite, tell)
             tell(clip.notes)
         return replace(
             stats,
@@ -107,39 +105,34 @@ class Encoder:
         self._check(None, target, overwrite)
         self.limits.check_format(clip.format)
         self.limits.check_memory(clip.format)
-        frames = self.limits.counted(_fitting(clip))
-        return self._write(replace(clip, frames=frames), Sound(clip.audio, clip.audio_packets), target, overwrite)
+        sound = list(clip.audio_packets) if self.options.target else clip.audio_packets
+        with self._material(clip, lambda: self.limits.counted(_fitting(clip)), once=True) as video:
+            material = replace(video, sound=lambda: Sound(clip.audio, sound))
+            return self._write(material, target, overwrite, Notes("clip", self._say))
+
+    @contextmanager
+    def _material(self, clip: Clip, frames: Callable[[], Iterator[Frame]], *, once: bool = False) -> Iterator[Material]:
+        """What passes go over: frames that come `once`, or from a pipe, are kept as far as they are needed again."""
+        once = once or clip.frame_count is None
+        with Spool(frames() if once else iter(())) as spool:
+
+            def start(last: bool) -> Clip:
+                return replace(clip, frames=(spool.drain() if last else iter(spool)) if once else frames())
+
+            yield Material(start, Sound, is_live=once and self.options.structure == "low-delay")
 
     def _check(self, source: Location | None, target: Location, overwrite: bool) -> None:
         check_distinct([source, self.model.file], [target])
         if isinstance(target, str | Path):
             check_target(target, overwrite=overwrite)
+        if self.options.target and not self.options.target.kind.is_rate:
+            check_measure(self.options.target.name)
 
-    def _write(self, clip: Clip, sound: Sound, target: Location, overwrite: bool) -> EncodeStats:
-        model = self.model.load()
-        first = next(clip.frames, None)
-        if first is None:
-            raise InputError("there are no frames to encode")
-        packets = self._packets(chain((first,), clip.frames))
-        header = StreamHeader(clip.format, model.model_id, sound.track, clip.variable_rate, first.pts)
-        meter = Meter(clip.format, self._progress)
+    def _write(self, material: Material, target: Location, overwrite: bool, tell: Notes) -> EncodeStats:
+        self.model.load()
+        coder = Coder(material, self.options, self.model, self._progress, lambda line: tell([line]))
         with open_sink(target, overwrite) as sink:
-            writer = StreamWriter(sink, header)
-            for packet in packets:
-                writer.write_video(packet)
-                meter.add(packet.pts)
-                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count)
-                _write_all(writer, sound.until(meter.end_seconds))
-            _write_all(writer, sound.until(math.inf))
-            meter.end(clip.last_duration)
-            writer.close(last_duration=clip.last_duration)
-        sizes = dict(writer.bytes_by_kind)
-        return EncodeStats(meter.frames, meter.duration_seconds, sum(sizes.values()), sizes, meter.elapsed_seconds)
-
-    def _packets(self, frames: Iterator[Frame]) -> "Iterator[VideoPacket]":
-        from imfcodec.codec.encoder import Encoder as FrameEncoder
-
-        return self.model.paced(FrameEncoder(self.model.load(), self.options).encode(frames))
+            return coder.write(sink)
 
 
 def _fitting(clip: Clip) -> Iterator[Frame]:
@@ -149,8 +142,3 @@ def _fitting(clip: Clip) -> Iterator[Frame]:
         if frame.y.shape != (height, width) or not frame.u.shape == frame.v.shape == (-(-height // 2), -(-width // 2)):
             raise InputError(f"a frame of {frame.y.shape[1]}x{frame.y.shape[0]} in a clip of {width}x{height} in 4:2:0")
         yield frame
-
-
-def _write_all(writer: StreamWriter, batches: Iterable[list[AudioPacket]]) -> None:
-    for batch in batches:
-        writer.write_audio(batch)

@@ -65,6 +65,7 @@ def decode(
     dtype: str = "auto",
     threads: int | None = None,
     conceal: bool = False,
+    native: bool = False,
     audio: str = "copy",
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
@@ -78,6 +79,7 @@ def decode(
         target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
         model, device, dtype, threads: as for `encode`; without `model`, the one the stream names.
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
+        native: write frames of the coded size instead of scaling them to the shown size.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         limits: what the stream may ask for at most.
         overwrite: replace an existing target.
@@ -93,7 +95,7 @@ def decode(
     held = _model(model, device, dtype, threads)
     check_distinct([source, held.file], [target])
     tell = Notes(target, say)
-    with Decoder(source, model=held, conceal=conceal, limits=limits) as stream:
+    with Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream:
         video = stream.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         sound = DecodedSound(target, None if audio == "none" else stream.header.audio, conceal, tell)
@@ -126,11 +128,12 @@ def decode_frames(
     dtype: str = "auto",
     threads: int | None = None,
     conceal: bool = False,
+    native: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     held = _model(model, device, dtype, threads)
-    with Decoder(source, model=held, conceal=conceal, limits=limits) as stream:
+    with Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream:
         yield from stream
 
 

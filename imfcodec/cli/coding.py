@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @model_options
 @dtype_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @limit_options
 @overwrite_option
@@ -44,6 +45,7 @@ def decode(
     threads: int | None,
     dtype: str,
     conceal: bool,
+    native: bool,
     audio: str,
     limits: "Limits",
     overwrite: bool,
@@ -64,6 +66,7 @@ def decode(
             threads=threads,
             dtype=dtype,
             conceal=conceal,
+            native=native,
             audio=audio,
             limits=limits,
             overwrite=overwrite,

@@ -48,7 +48,8 @@ class DialSearch:
     """
 
     def __init__(self, goal: float, tolerance: float, slope: float, start: float, tries: int = 6) -> None:
-        self._goal, self._tolerance, self._slope, self._tries = goal, tolerance, slope, tries
+        self.goal = goal
+        self._tolerance, self._slope, self._tries = tolerance, slope, tries
         self._start = _within(start)
         self._trials: list[tuple[float, float]] = []  # quality, figure
 
@@ -74,10 +75,14 @@ class DialSearch:
         low, high = self._ends()
         if low and high:
             return self._between(low, high)
-        quality, figure = low or high or self._trials[0]
-        tried = {quality for quality, _ in self._trials}
-        coming = _within(quality + (self._goal - figure) / self.slope)
-        return None if coming in tried else coming
+        coming = self.estimate
+        return None if coming in {quality for quality, _ in self._trials} else coming
+
+    @property
+    def estimate(self) -> float:
+        """Where the goal should lie, going by the nearest trial."""
+        quality, figure = min(self._trials, key=self._distance)
+        return _within(quality + (self.goal - figure) / self.slope)
 
     @property
     def found(self) -> bool:
@@ -85,19 +90,19 @@ class DialSearch:
         return any(self._distance(trial) <= self._tolerance for trial in self._trials)
 
     def _distance(self, trial: tuple[float, float]) -> float:
-        return abs(trial[1] - self._goal)
+        return abs(trial[1] - self.goal)
 
     def _ends(self) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
         """The best trial below the goal and the lowest one above it."""
-        below = [trial for trial in self._trials if trial[1] < self._goal]
-        above = [trial for trial in self._trials if trial[1] >= self._goal]
+        below = [trial for trial in self._trials if trial[1] < self.goal]
+        above = [trial for trial in self._trials if trial[1] >= self.goal]
         return max(below, default=None), min(above, default=None)
 
     def _between(self, low: tuple[float, float], high: tuple[float, float]) -> float | None:
         span = high[0] - low[0]
         if span < 2 * DIAL_STEP:
             return None
-        share = (self._goal - low[1]) / (high[1] - low[1])
+        share = (self.goal - low[1]) / (high[1] - low[1])
         return low[0] + span * min(0.9, max(0.1, share))
 
 
@@ -138,6 +143,16 @@ class Ledger:
         """The one quality that would have taken about as many bytes: the mean weighted by them."""
         weighted = sum(q * count for q, count in zip(self.qualities, self.byte_counts, strict=True))
         return weighted / self.total if self.total else 0.0
+
+
+class Accounted(Control, Protocol):
+    """A control that keeps account.
+
+    Attributes:
+        ledger: what was coded.
+    """
+
+    ledger: Ledger
 
 
 class Steady:
@@ -225,8 +240,8 @@ class Feedback:
 class LeakyBucket:
     """Fits frames that are sent one by one to a channel of constant rate, with a buffer of bounded size.
 
-    Each packet fills the buffer, time drains it. The quality follows from how full it is and from what packets of either
-    kind took of late; a packet that would make it overflow is coded again at less.
+    Each packet fills the buffer, time drains it. The quality follows from how full it is and from what packets of
+    either kind took of late; a packet that would make it overflow is coded again at less.
 
     Args:
         rate: bits per second.

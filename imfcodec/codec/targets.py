@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from imfcodec.codec.choices import Choice, Choices
-from imfcodec.codec.control import LOG_RATE_SLOPE, MAX_QUALITY, Control, DialSearch, Feedback, Ledger, Steady
+from imfcodec.codec.control import LOG_RATE_SLOPE, MAX_QUALITY, Accounted, DialSearch, Feedback, Ledger, Steady
 from imfcodec.errors import UsageError
+from imfcodec.frames import VideoFormat
 
 DECIBELS_SLOPE = 0.15  # dB by which PSNR grows with each unit of quality, before anything is measured
 SAME_CHOICES = 8.0  # so far apart in quality, passes take the same decisions about the order of frames
 TRIES = 6
+MIDDLE_QUALITY = 40.0
+TALKING_HEAD = 1500.0  # bits a second of 256x256 at 25 Hz and quality 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Target:
     def __post_init__(self) -> None:
         if not self.kind.low <= self.value <= self.kind.high:
             low, high = (_plain(bound) for bound in (self.kind.low, self.kind.high))
-            raise UsageError(f"{self.kind.option} {_plain(self.value)} is not within {low}..{high} {self.kind.unit}".rstrip())
+            raise UsageError(
+                f"{self.kind.option} {_plain(self.value)} is not within {low}..{high} {self.kind.unit}".rstrip()
+            )
 
     @property
     def kind(self) -> Kind:
@@ -85,26 +90,41 @@ def _plain(value: float) -> str:
 
 
 class Result(Protocol):
-    """What a pass over a video came to.
+    """What a pass over a video came to."""
 
-    Attributes:
-        byte_count: of the whole stream.
-        sound_bytes: those of them that are sound, which no quality changes.
-        duration_seconds: playing time.
-        likeness: mean of the figure asked for; None where that is a rate.
-        ledger: what the packets took.
-        choices: what was decided about the order of frames.
-    """
+    @property
+    def byte_count(self) -> int:
+        """Of the whole stream."""
+        ...
 
-    byte_count: int
-    sound_bytes: int
-    duration_seconds: float
-    likeness: float | None
-    ledger: Ledger
-    choices: Sequence[Choice]
+    @property
+    def sound_bytes(self) -> int:
+        """Those of them that are sound, which no quality changes."""
+        ...
+
+    @property
+    def duration_seconds(self) -> float:
+        """Playing time."""
+        ...
+
+    @property
+    def likeness(self) -> float | None:
+        """Mean of the figure asked for; None where that is a rate."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the packets took."""
+        ...
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What was decided about the order of frames."""
+        ...
 
 
-RunPass = Callable[[Control, Choices], Result]
+RunPass = Callable[[Accounted, Choices | None], Result]
+"""Codes the video once; without choices, on the quick with a fixed order of frames, only to see what it takes."""
 
 
 class Outcome(NamedTuple):
@@ -134,21 +154,31 @@ def value_of(target: Target, result: Result) -> float:
 class Aim:
     """Runs passes over one video until one comes as close to the target as asked for.
 
-    The first pass takes its own decisions about the order of frames, and so does any that is far from it in quality.
-    The others take them over, which makes them several times as fast, and rates are met by feedback within the pass.
+    Scouts come first: passes at little effort, to learn about where the quality must be. The first real pass takes its
+    own decisions about the order of frames, and so does any that is far from it in quality. The others take them over,
+    which makes them several times as fast, and rates are met by feedback within the pass.
 
     Args:
         run: codes the video once.
         start: quality to begin with.
+        scouts: how many scouts may be sent.
     """
 
-    def __init__(self, target: Target, run: RunPass, start: float) -> None:
+    def __init__(self, target: Target, run: RunPass, start: float, scouts: int = 0) -> None:
         self._target, self._run = target, run
-        slope = LOG_RATE_SLOPE if target.kind.is_rate else DECIBELS_SLOPE
-        self._search = DialSearch(0.0, self._tolerance(), slope, start, TRIES)
+        self._slope = LOG_RATE_SLOPE if target.kind.is_rate else DECIBELS_SLOPE
+        if scouts:
+            start = self._scout(start, scouts)
+        self._search = DialSearch(0.0, self._tolerance(), self._slope, start, TRIES)
         self._decided: tuple[float, Sequence[Choice]] | None = None
         self._last: Result | None = None
         self._passes = 0
+
+    def _scout(self, start: float, scouts: int) -> float:
+        search = DialSearch(0.0, SAME_CHOICES / 2 * self._slope, self._slope, start, scouts)
+        while (quality := search.propose()) is not None:
+            search.learn(quality, self._distance(self._run(Steady(quality), None)))
+        return search.estimate
 
     def reach(self) -> Outcome:
         """Run the passes."""
@@ -157,7 +187,7 @@ class Aim:
             result = self._pass(quality)
             if best is None or abs(self._distance(result)) < abs(self._distance(best)):
                 best = result
-        assert best is not None
+        assert best is not None, "a search begins with a proposal"
         return Outcome(best, self._passes, self._miss(best))
 
     def _pass(self, quality: float) -> Result:
@@ -171,7 +201,7 @@ class Aim:
         self._passes += 1
         return result
 
-    def _control(self, quality: float) -> Control:
+    def _control(self, quality: float) -> Accounted:
         last = self._last
         if last and self._target.kind.is_rate and abs(last.ledger.mean_quality - quality) <= Feedback.REACH:
             budget = self._goal_bytes(last) - (last.byte_count - last.ledger.total)
@@ -209,3 +239,12 @@ class Aim:
             bound = "the least" if reached > target.value else "the most"
             return f"{asked} is out of reach: {got} is {bound} for this video"
         return f"{asked} is not met exactly: the nearest is {got}"
+
+
+def guess(target: Target, video: VideoFormat) -> float:
+    """A quality to begin with, by what talking heads take."""
+    if target.name != "bitrate":
+        return MIDDLE_QUALITY
+    share = video.width * video.height / 256**2
+    usual = TALKING_HEAD * share**0.75 * (float(video.frame_rate) / 25) ** 0.5
+    return min(MAX_QUALITY, max(0.0, math.log(target.value / usual) / LOG_RATE_SLOPE))
