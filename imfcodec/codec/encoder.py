@@ -53,11 +53,13 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
 
     Compared on two or three training clips, 65 frames each (`benchmarks/tune_quality.py` searches in the same way).
     """
-    golden = round(20 + 2.3 * settings.quality)
+    place = 20 + 2.3 * settings.quality
+    golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
-        key=min(QINDEX_LEVELS - 1, golden + 40),
-        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, golden - 75)),
+        # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
+        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )

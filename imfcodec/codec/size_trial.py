@@ -94,6 +94,8 @@ class SizeTrial:
             search = DialSearch(math.log(bits_per_second), 0.1, LOG_RATE_SLOPE, start + self._worth(factor), _TRIES)
             trial = self._search(search, size, lambda trial: math.log(trial.rate))
             excess = math.log(trial.rate / bits_per_second)
+            if search.estimate == MAX_QUALITY:
+                excess = max(0.0, excess)  # more is not to be had at this size
             return _DECIBELS_PER_LOG_RATE * excess - trial.decibels, search.estimate, trial
 
         return self._best(cost)

@@ -11,7 +11,7 @@ from imfcodec.errors import UsageError
 from imfcodec.frames import VideoFormat
 
 DECIBELS_SLOPE = 0.15  # dB by which PSNR grows with each unit of quality, before anything is measured
-SAME_CHOICES = 8.0  # so far apart in quality, passes take the same decisions about the order of frames
+SAME_CHOICES = 12.0  # so far apart in quality, passes take the same decisions about the order of frames
 TRIES = 6
 MIDDLE_QUALITY = 40.0
 TALKING_HEAD = 1500.0  # bits a second of 256x256 at 25 Hz and quality 0
@@ -41,8 +41,8 @@ class Kind:
 
 
 KINDS = {
-    "bitrate": Kind("--bitrate", 100, 1e9, "bit/s", 0.02),
-    "size": Kind("--target-size", 100, 1e12, "bytes", 0.02),
+    "bitrate": Kind("--bitrate", 100, 1e9, "bit/s", 0.025),
+    "size": Kind("--target-size", 100, 1e12, "bytes", 0.025),
     "psnr": Kind("--target-psnr", 10, 60, "dB", 0.15),
     "ssim": Kind("--target-ssim", 0.1, 0.999, "", 0.004),
     "xpsnr": Kind("--target-xpsnr", 10, 70, "dB", 0.15),
