@@ -110,7 +110,7 @@ def measure(
     """Encode, decode at full size, compare."""
     target = io.BytesIO()
     stats = api.Encoder(options, model=model).encode_clip(
-        api.Clip(video, iter(frames), frame_count=len(frames)), target
+        api.Clip(video, iter(frames), frame_count_hint=len(frames)), target
     )
     start = time.monotonic()
     target.seek(0)

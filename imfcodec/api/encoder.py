@@ -4,17 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from imfcodec.api.model import Model, as_model
 from imfcodec.api.options import EncodeOptions
-from imfcodec.api.passes import Coder, Material
+from imfcodec.api.passes import Coder, Material, TakeFrames
 from imfcodec.api.places import Location, open_sink
+from imfcodec.api.resuming import resume_tag
 from imfcodec.api.sound import Sound, open_sound
 from imfcodec.api.stats import EncodeStats, Notify
-from imfcodec.errors import InputError
-from imfcodec.files import check_distinct, check_target
+from imfcodec.errors import InputError, UsageError
+from imfcodec.files import UnfinishedFile, check_distinct, check_target, keep_beside
 from imfcodec.frames import Clip, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.editing import EditedClip
 from imfcodec.video.likeness import check_measure
 from imfcodec.video.notes import Notes, Say
 from imfcodec.video.pipes import read_once, until_end
@@ -47,13 +50,17 @@ class Encoder:
         self.options, self.model, self.limits = options, as_model(model), limits
         self._progress, self._say = progress, say
 
-    def encode(self, source: Location, target: Location, *, overwrite: bool = False) -> EncodeStats:
+    def encode(
+        self, source: Location, target: Location, *, overwrite: bool = False, resume: bool = False
+    ) -> EncodeStats:
         """Encode a video.
 
         Args:
             source: a file FFmpeg reads (a pipe is read once), or a binary stream of Y4M.
             target: path or binary stream; a path appears only when the stream is complete.
             overwrite: replace an existing target.
+            resume: keep what is written beside the target if the run does not finish, and go on with what such a run
+                has written of whole groups; the stream is that of an undisturbed run. For files only.
         Raises:
             UsageError: an option does not fit, or the target exists.
             InputError: the source cannot be read, has no frames or, if that is asked for, is damaged.
@@ -63,6 +70,9 @@ class Encoder:
         """
         options = self.options
         self._check(source, target, overwrite)
+        if resume and options.target:
+            raise UsageError(f"--resume goes with a quality, not with {options.target.kind.option}")
+        tag = resume_tag(source, target, options, self.model) if resume else None
         with (
             read_once(source, is_raw=options.raw is not None) as place,
             open_clip(
@@ -73,19 +83,14 @@ class Encoder:
                 limits=self.limits,
             ) as clip,
         ):
-            self.limits.check_memory(clip.format)
             tell = Notes(source, self._say)
             tell(clip.notes)
-            described = Clip(
-                clip.format,
-                iter(()),
-                variable_rate=clip.variable_rate,
-                last_duration=clip.last_duration,
-                frame_count=clip.frame_count_hint,
-            )
-            with self._material(described, lambda: until_end(clip.frames(), place)) as video:
-                material = replace(video, sound=lambda: open_sound(clip, options, tell))
-                stats = self._write(material, target, overwrite, tell)
+            footage = EditedClip(clip, lambda: until_end(clip.frames(), place), options.edits)
+            self.limits.check_format(footage.format)
+            self.limits.check_memory(footage.format)
+            with self._frames(footage.frames, once=clip.frame_count_hint is None) as frames:
+                material = self._material(footage, frames, lambda: open_sound(footage, options, tell))
+                stats = self._write(material, target, overwrite, tell, tag)
             tell(clip.notes)
         return replace(
             stats,
@@ -106,20 +111,23 @@ class Encoder:
         self.limits.check_format(clip.format)
         self.limits.check_memory(clip.format)
         sound = list(clip.audio_packets) if self.options.target else clip.audio_packets
-        with self._material(clip, lambda: self.limits.counted(_fitting(clip)), once=True) as video:
-            material = replace(video, sound=lambda: Sound(clip.audio, sound))
+        with self._frames(lambda: self.limits.counted(_fitting(clip)), once=True) as frames:
+            material = self._material(clip, frames, lambda: Sound(clip.audio, sound))
             return self._write(material, target, overwrite, Notes("clip", self._say))
 
     @contextmanager
-    def _material(self, clip: Clip, frames: Callable[[], Iterator[Frame]], *, once: bool = False) -> Iterator[Material]:
-        """What passes go over: frames that come `once`, or from a pipe, are kept as far as they are needed again."""
-        once = once or clip.frame_count is None
-        with Spool(frames() if once else iter(())) as spool:
+    def _frames(self, frames: Callable[[], Iterator[Frame]], *, once: bool) -> Iterator[TakeFrames]:
+        """Frames that passes go over: those that come `once` are kept as far as they are needed again."""
+        if not once:
+            yield lambda last: frames()
+            return
+        with Spool(frames()) as spool:
+            yield lambda last: spool.drain() if last else iter(spool)
 
-            def start(last: bool) -> Clip:
-                return replace(clip, frames=(spool.drain() if last else iter(spool)) if once else frames())
-
-            yield Material(start, Sound, is_live=once and self.options.structure == "low-delay")
+    def _material(self, clip: Clip | EditedClip, frames: TakeFrames, sound: Callable[[], Sound]) -> Material:
+        return Material(
+            clip.format, frames, sound, clip.variable_rate, clip.frame_count_hint, lambda: clip.last_duration
+        )
 
     def _check(self, source: Location | None, target: Location, overwrite: bool) -> None:
         check_distinct([source, self.model.file], [target])
@@ -128,11 +136,24 @@ class Encoder:
         if self.options.target and not self.options.target.kind.is_rate:
             check_measure(self.options.target.name)
 
-    def _write(self, material: Material, target: Location, overwrite: bool, tell: Notes) -> EncodeStats:
+    def _write(
+        self, material: Material, target: Location, overwrite: bool, tell: Notes, tag: str | None = None
+    ) -> EncodeStats:
         self.model.load()
-        coder = Coder(material, self.options, self.model, self._progress, lambda line: tell([line]))
-        with open_sink(target, overwrite) as sink:
-            return coder.write(sink)
+        coder = Coder(material, self.options, self.model, self.limits, self._progress, lambda line: tell([line]))
+        with self._open(target, overwrite, tag) as (sink, unfinished):
+            return coder.write(sink, unfinished)
+
+    @contextmanager
+    def _open(
+        self, target: Location, overwrite: bool, tag: str | None
+    ) -> Iterator[tuple[BinaryIO, UnfinishedFile | None]]:
+        if tag is not None and isinstance(target, str | Path):
+            with keep_beside(target, tag, overwrite=overwrite) as file:
+                yield file.file, file
+        else:
+            with open_sink(target, overwrite) as sink:
+                yield sink, None
 
 
 def _fitting(clip: Clip) -> Iterator[Frame]:

@@ -7,6 +7,7 @@ from imfcodec.codec.settings import EncoderSettings
 from imfcodec.codec.sizes import AUTO, check_coded_size
 from imfcodec.codec.targets import KINDS, Target
 from imfcodec.errors import UsageError
+from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
 
 MAX_FPS, MAX_VBV = 1000, 10**9
@@ -31,6 +32,8 @@ class EncodeOptions(EncoderSettings):
         vbv: bits that may wait to be sent, with a bitrate in low delay; None is one second.
         coded_size: "auto", WIDTHxHEIGHT or a share of the source's size, "1/2" or "1"; see `codec.sizes`.
         min_fps: frames per second below which "auto" takes no larger size; None for any speed.
+        verify: whether to decode what is written and compare it with what was meant, before the target gets its name.
+        edits: the part of the source to take, and what to make of its frames.
     Raises:
         UsageError: a value out of range.
     """
@@ -47,6 +50,8 @@ class EncodeOptions(EncoderSettings):
     vbv: float | None = None
     coded_size: str = AUTO
     min_fps: float | None = None
+    verify: bool = False
+    edits: Edits = field(default_factory=Edits)
 
     def __post_init__(self) -> None:
         super().__post_init__()

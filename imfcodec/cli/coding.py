@@ -1,11 +1,13 @@
 """Commands that read and check streams: decode, info, verify."""
 
 import json
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.moments import part_options, stop_of
 from imfcodec.cli.options import (
     as_source,
     as_target,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
 @click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
+@part_options
+@click.option("--frames", type=click.IntRange(1), help="Frames to decode at most. [default: all]")
 @limit_options
 @overwrite_option
 @progress_option
@@ -47,6 +51,10 @@ def decode(
     conceal: bool,
     native: bool,
     audio: str,
+    start: Fraction | None,
+    stop: Fraction | None,
+    duration: Fraction | None,
+    frames: int | None,
     limits: "Limits",
     overwrite: bool,
     progress: str,
@@ -68,6 +76,9 @@ def decode(
             conceal=conceal,
             native=native,
             audio=audio,
+            start=start,
+            stop=stop_of(start, stop, duration),
+            frames=frames,
             limits=limits,
             overwrite=overwrite,
             progress=report,

@@ -11,6 +11,7 @@ import click
 
 from imfcodec import __version__
 from imfcodec.cli.coding import decode, info, verify
+from imfcodec.cli.cutting import concat, thumbnail, trim
 from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 from imfcodec.cli.installation import demo, doctor, models
@@ -36,7 +37,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (encode, decode, info, verify, compare, bench, train, models, doctor, demo):
+for command in (encode, decode, trim, concat, thumbnail, info, verify, compare, bench, train, models, doctor, demo):
     cli.add_command(command)
 
 

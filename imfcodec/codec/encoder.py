@@ -1,6 +1,6 @@
 """Frames to packets."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -11,8 +11,9 @@ from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, 
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
 from imfcodec.codec.choices import Choice, Choices
 from imfcodec.codec.control import Control
+from imfcodec.codec.decoder import shown
 from imfcodec.codec.groups import Group, to_qindices
-from imfcodec.codec.planes import to_picture
+from imfcodec.codec.planes import to_frames, to_picture
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
@@ -75,6 +76,7 @@ class Encoder:
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
+        show: is given the frames of every packet as a decoder will show them, before the packet comes.
         control: decides on the quality of every packet in place of the settings.
         choices: notes what is decided about the order of frames, or says it.
     """
@@ -85,13 +87,14 @@ class Encoder:
         settings: EncoderSettings,
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
+        show: Callable[[list[Frame]], None] | None = None,
         control: Control | None = None,
         choices: Choices | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
-        self._observe, self._control = observe, control
+        self._observe, self._show, self._control = observe, show, control
         self._choices = choices or Choices()
         self._qindices = to_qindices(self.point.quantisers, model.device)
 
@@ -108,6 +111,8 @@ class Encoder:
         with self.model.autocast():
             group, packet = self._agree(lambda: self._encode_key(first, key))
         self._choices.note(Choice(1, opens=True))
+        reference = group.known[0].reference
+        self._rebuild(first, [reference.picture] if reference else [])
         yield packet
         key_error = _anchor_error(group, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
@@ -118,7 +123,10 @@ class Encoder:
                 chunk, waiting = waiting[:length], waiting[length:]
                 coded, packet = self._agree(partial(self._encode_chunk, group, chunk, key))
                 self._choices.note(Choice(length, opens=False, splits=coded.splits))
-                group.pass_over(self._open()[0], coded)
+                executor = self._open()[0]
+                pictures = shown(plan(coded), group.known, self._qindices, executor)
+                self._rebuild([frame for frame, _ in chunk], pictures)
+                group.pass_over(executor, coded)
             yield packet
             key = chunk[-1][1]
             if self._ends_group(group, key, key_error):
@@ -170,6 +178,13 @@ class Encoder:
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
         return chunk, self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+
+    def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
+        """Show what becomes of frames, if anybody wants to see it."""
+        if self._show:
+            height, width = frames[0].y.shape
+            pairs = zip(frames, pictures, strict=True)
+            self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
     def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
