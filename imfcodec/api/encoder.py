@@ -140,7 +140,7 @@ class Encoder:
         self, material: Material, target: Location, overwrite: bool, tell: Notes, tag: str | None = None
     ) -> EncodeStats:
         self.model.load()
-        coder = Coder(material, self.options, self.model, self.limits, self._progress, lambda line: tell([line]))
+        coder = Coder(material, self.options, self.model, self.limits, self._progress, tell, self._say)
         with self._open(target, overwrite, tag) as (sink, unfinished):
             return coder.write(sink, unfinished)
 

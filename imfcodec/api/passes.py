@@ -95,7 +95,8 @@ class Coder:
     """Makes the stream of one video.
 
     Args:
-        say: called with a line about a target that is not met, and about a size that was chosen.
+        tell: takes lines about a target that is not met, and about a size that was chosen.
+        say: called with a line about an unfinished run.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class Coder:
         model: Model,
         limits: Limits,
         progress: Notify | None,
-        say: Say,
+        tell: Notes,
+        say: Say | None,
     ) -> None:
         self._material, self._options, self._model, self._limits = material, options, model, limits
-        self._progress, self._say = progress, say
+        self._progress, self._tell, self._say = progress, tell, say
         self._size: Size | None = None
 
     def write(self, sink: BinaryIO, unfinished: UnfinishedFile | None = None) -> EncodeStats:
@@ -120,7 +122,7 @@ class Coder:
         bucket = self._bucket(target) if target else None
         stats = self._code(sink, self._options, bucket, unfinished=unfinished, last=True)
         if bucket and bucket.overflows:
-            self._say(f"{bucket.overflows} packets overflow the buffer, though the quality is at its lowest")
+            self._tell([f"{bucket.overflows} packets overflow the buffer, though the quality is at its lowest"])
         return stats
 
     def _write_best(self, target: Target, sink: BinaryIO) -> EncodeStats:
@@ -132,7 +134,7 @@ class Coder:
         for piece in iter(lambda: result.stream.read(1 << 20), b""):
             sink.write(piece)
         if outcome.miss:
-            self._say(outcome.miss)
+            self._tell([outcome.miss])
         return replace(result.stats, passes=outcome.passes)
 
     def _runner(self, target: Target) -> Callable[[Accounted, Choices | None], PassResult]:
@@ -185,7 +187,8 @@ class Coder:
         choice = self._try_sizes(options)
         if choice.size == source:
             return options, None
-        self._say(f"coded at {choice.size[0]}x{choice.size[1]} (--coded-size 1 keeps {source[0]}x{source[1]})")
+        size = f"{choice.size[0]}x{choice.size[1]}"
+        self._tell([f"coded at {size} (--coded-size 1 keeps {source[0]}x{source[1]})"])
         return replace(options, quality=choice.quality), choice.size
 
     def _try_sizes(self, options: EncodeOptions) -> "SizeChoice":
