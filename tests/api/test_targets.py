@@ -34,10 +34,10 @@ def frames():
 
 
 @pytest.fixture
-def encode(model, frames):
+def encode(tiny, frames):
     """Encode the frames; returns stats, stream and what was said."""
 
-    def run(frames=frames, video=VIDEO, **options):
+    def run(frames=frames, video=VIDEO, model=tiny, **options):
         target, said = io.BytesIO(), []
         encoder = api.Encoder(api.EncodeOptions(**options), model=model, say=said.append)
         return encoder.encode_clip(api.Clip(video, iter(frames)), target), target.getvalue(), said
@@ -69,7 +69,7 @@ def test_a_size_is_met_with_decisions_taken_over(encode, frames):
 
 @pytest.mark.parametrize(("name", "value", "tolerance"), [("psnr", 30.5, 0.2), ("ssim", 0.88, 0.005)])
 def test_a_likeness_is_met(encode, model, frames, name, value, tolerance):
-    _, stream, said = encode(frames[:9], **{f"target_{name}": value}, **FIXED)
+    _, stream, said = encode(frames[:9], model=model, **{f"target_{name}": value}, **FIXED)
     assert likeness(name, frames[:9], stream, model) == pytest.approx(value, abs=tolerance) and not said
 
 
@@ -100,13 +100,13 @@ def test_low_delay_keeps_to_a_rate_in_one_pass(encode, frames):
     assert stats.kbps == pytest.approx(rate / 1000, rel=0.25)
 
 
-def test_sources_that_come_once_are_gone_over_again(face_y4m, model):
+def test_sources_that_come_once_are_gone_over_again(face_y4m, tiny):
     """A pipe gives the stream its file gives."""
     options = api.EncodeOptions(bitrate=12_000, golden_interval=5)
     streams = []
     for source in (face_y4m, io.BytesIO(face_y4m.read_bytes())):
         target = io.BytesIO()
-        api.encode(source, target, options, model=model)
+        api.encode(source, target, options, model=tiny)
         streams.append(target.getvalue())
     assert streams[0] == streams[1]
 
@@ -136,16 +136,16 @@ def test_measures_this_ffmpeg_lacks_are_refused(encode, frames):
 
 
 @pytest.mark.parametrize(("size", "coded"), [("1/2", (34, 32)), ("48x32", (48, 32)), ("1", (67, 65))])
-def test_coded_and_shown_size(encode, model, size, coded):
+def test_coded_and_shown_size(encode, tiny, size, coded):
     """The decoder scales to the size of the source, odd ones too; `native` leaves the coded size."""
     video = replace(VIDEO, width=67, height=65)
     clip = list(resized(talking_face(VIDEO, 3), 67, 65))
     _, stream, _ = encode(clip, video, coded_size=size, **FIXED)
-    with api.Decoder(io.BytesIO(stream), model=model) as shown, api.Decoder(io.BytesIO(stream), native=True) as native:
+    with api.Decoder(io.BytesIO(stream), model=tiny) as shown, api.Decoder(io.BytesIO(stream), native=True) as native:
         assert (shown.format.width, shown.format.height) == (67, 65)
         assert (native.format.width, native.format.height) == coded
-    small = list(api.decode_frames(io.BytesIO(stream), model=model, native=True))
-    large = list(api.decode_frames(io.BytesIO(stream), model=model))
+    small = list(api.decode_frames(io.BytesIO(stream), model=tiny, native=True))
+    large = list(api.decode_frames(io.BytesIO(stream), model=tiny))
     assert [frame.y.shape for frame in small] == [coded[::-1]] * 3
     for one, other in zip(large, resized(small, 67, 65), strict=True):
         assert one.pts == other.pts and np.array_equal(one.y, other.y) and one.y.shape == (65, 67)
