@@ -1,6 +1,7 @@
 """The command line on parts of videos: encode and decode with --ss and the like, trim, concat, thumbnail."""
 
 from fractions import Fraction
+from itertools import islice
 
 import click
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from imfcodec import api
 from imfcodec.cli import run
 from imfcodec.cli.moments import Time
+from imfcodec.codec.encoder import Encoder as FrameEncoder
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
 
-CPU = ("--device", "cpu", "--dtype", "float32")
 QUIET = ("--progress", "none")
 
 
@@ -29,11 +30,17 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stream(clip):
+def stream(clip, tiny):
     """The same in groups of three frames."""
     target = clip.with_suffix(".imf")
-    api.encode(clip, target, quality=20, key_interval=3, device="cpu", dtype="float32")
+    api.encode(clip, target, quality=20, key_interval=3, model=tiny)
     return target
+
+
+@pytest.fixture(scope="module")
+def small(tiny_file):
+    """Options that say what to compute with."""
+    return ("--model", tiny_file, "--device", "cpu", "--dtype", "float32")
 
 
 @pytest.fixture
@@ -67,17 +74,35 @@ def test_what_is_no_time(text):
         Time().convert(text, None, None)
 
 
-def test_encode_takes_a_part(imf, clip, tmp_path):
+def test_encode_takes_a_part(imf, clip, small, tmp_path):
     edits = ("--ss", "0.08", "-t", "0:00.2", "--crop", "32x64+16+0", "--scale", "-2:32", "--fps", "50")
-    assert imf("encode", "-q", 20, *edits, "--verify", *CPU, *QUIET, clip, "part.imf")[0] == 0
+    assert imf("encode", "-q", 20, *edits, "--verify", *small, *QUIET, clip, "part.imf")[0] == 0
     summary = api.probe(tmp_path / "part.imf")
     video = summary.header.format
     assert (video.width, video.height, video.frame_rate, summary.total_frames) == (16, 32, 50, 10)
 
 
-def test_decode_takes_a_part(imf, stream, tmp_path):
+def test_encode_goes_on(imf, clip, stream, small, tmp_path, monkeypatch):
+    """Exit code 130, and the rest from the same command."""
+    encode = FrameEncoder.encode
+
+    def interrupted(self, frames):
+        yield from islice(encode(self, frames), 4)
+        raise KeyboardInterrupt
+
+    command = ("encode", "-q", 20, "--key-interval", 3, "--resume", *small, *QUIET, clip, "out.imf")
+    with monkeypatch.context() as patched:
+        patched.setattr(FrameEncoder, "encode", interrupted)
+        assert imf(*command)[0] == 130
+    assert not (tmp_path / "out.imf").exists()
+    code, said = imf(*command)
+    assert code == 0 and "out.imf: goes on after 3 frames" in said
+    assert (tmp_path / "out.imf").read_bytes() == stream.read_bytes()
+
+
+def test_decode_takes_a_part(imf, stream, small, tmp_path):
     """The frames of a full decode."""
-    assert imf("decode", stream, "whole.y4m", *CPU, *QUIET)[0] == 0
+    assert imf("decode", stream, "whole.y4m", *small, *QUIET)[0] == 0
     whole = frames_of(tmp_path / "whole.y4m")
     for name, options, kept in (
         ("one", ("--ss", "0.2", "--frames", 1), whole[5:6]),
@@ -85,32 +110,32 @@ def test_decode_takes_a_part(imf, stream, tmp_path):
         ("rest", ("--ss", "0.04", "-t", "9"), whole[1:]),
         ("head", ("-t", "0.12"), whole[:3]),
     ):
-        assert imf("decode", *options, stream, f"{name}.y4m", *CPU, *QUIET)[0] == 0
+        assert imf("decode", *options, stream, f"{name}.y4m", *small, *QUIET)[0] == 0
         frames = frames_of(tmp_path / f"{name}.y4m")
         assert [frame.pts for frame in frames] == list(range(len(kept)))
         assert all(np.array_equal(a.y, b.y) and np.array_equal(a.v, b.v) for a, b in zip(frames, kept, strict=True))
 
 
-def test_trim_and_concat(imf, stream, tmp_path):
+def test_trim_and_concat(imf, stream, small, tmp_path):
     assert imf("trim", "--to", "0.12", stream, "a.imf")[0] == 0
     code, said = imf("trim", "--ss", "0.12", stream, "b.imf")
     assert code == 0 and "6 frames, 0.24 s" in said
     assert imf("concat", "a.imf", "b.imf", "whole.imf")[0] == 0
     assert (tmp_path / "whole.imf").read_bytes() == stream.read_bytes()
     assert imf("concat", "a.imf", "b.imf", "whole.imf")[0] == 2
-    assert imf("trim", "--ss", "0.04", "--to", "0.2", stream, "c.imf", *CPU)[0] == 0
+    assert imf("trim", "--ss", "0.04", "--to", "0.2", stream, "c.imf", *small)[0] == 0
     assert api.probe(tmp_path / "c.imf").total_frames == 4
 
 
-def test_thumbnail(imf, stream, tmp_path):
-    assert imf("thumbnail", stream, "a.png", *CPU)[0] == 0
-    assert imf("thumbnail", "--at", "0.2", stream, "b.png", *CPU)[0] == 0
-    assert imf("decode", stream, "shots/", *CPU, *QUIET)[0] == 0
+def test_thumbnail(imf, stream, small, tmp_path):
+    assert imf("thumbnail", stream, "a.png", *small)[0] == 0
+    assert imf("thumbnail", "--at", "0.2", stream, "b.png", *small)[0] == 0
+    assert imf("decode", stream, "shots/", *small, *QUIET)[0] == 0
     for name, number in (("a", 1), ("b", 6)):
         assert (tmp_path / f"{name}.png").read_bytes() == (tmp_path / "shots" / f"{number:05d}.png").read_bytes()
     code, said = imf("thumbnail", stream, "a.png")
     assert code == 2 and "a.png" in said
-    assert imf("thumbnail", "--at", "9", stream, "c.png", *CPU)[0] == 2
+    assert imf("thumbnail", "--at", "9", stream, "c.png", *small)[0] == 2
 
 
 @pytest.mark.parametrize(

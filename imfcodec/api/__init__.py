@@ -16,6 +16,7 @@ from imfcodec.api.stats import DecodeStats, EncodeStats, Notify
 from imfcodec.api.trimming import trim
 from imfcodec.frames import Clip, Frame, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.coding import VideoCoding
 from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
 
@@ -36,6 +37,7 @@ __all__ = [
     "Part",
     "RawSpec",
     "SourceOptions",
+    "VideoCoding",
     "VideoFormat",
     "concat",
     "decode",

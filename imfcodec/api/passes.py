@@ -187,8 +187,8 @@ class Coder:
         choice = self._try_sizes(options)
         if choice.size == source:
             return options, None
-        size = f"{choice.size[0]}x{choice.size[1]}"
-        self._tell([f"coded at {size} (--coded-size 1 keeps {source[0]}x{source[1]})"])
+        chosen, kept = (f"{width}x{height}" for width, height in (choice.size, source))
+        self._tell([f"coded at {chosen} (--coded-size 1 keeps {kept})"])
         return replace(options, quality=choice.quality), choice.size
 
     def _try_sizes(self, options: EncodeOptions) -> "SizeChoice":

@@ -1,6 +1,7 @@
 """The short way: one function for each job, built on the objects."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
 from imfcodec.frames import Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.coding import VideoCoding
+from imfcodec.video.extras import Extras
 from imfcodec.video.notes import Notes, Say
 from imfcodec.video.scaling import upright
 from imfcodec.video.writer import write_picture
@@ -72,6 +75,8 @@ def decode(
     conceal: bool = False,
     native: bool = False,
     audio: str = "copy",
+    coding: VideoCoding | None = None,
+    extras_from: str | Path | None = None,
     start: Seconds | None = None,
     stop: Seconds | None = None,
     frames: int | None = None,
@@ -89,6 +94,8 @@ def decode(
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
         native: write frames of the coded size instead of scaling them to the shown size.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
+        coding: codec and rate factor of the pictures in an .mp4 or .mkv.
+        extras_from: the file the stream was made of, whose subtitles and chapters an .mp4 or .mkv gets.
         start, stop, frames: the part to decode, see `Part`.
         limits: what the stream may ask for at most.
         overwrite: replace an existing target.
@@ -103,13 +110,17 @@ def decode(
         raise UsageError(f"audio {audio!r} is unknown; use copy or none")
     part = Part(start, stop, frames)
     held = _model(model, device, dtype, threads)
-    check_distinct([source, held.file], [target])
+    check_distinct([source, held.file, extras_from], [target])
     tell = Notes(target, say)
-    with Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream:
+    with (
+        Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream,
+        Extras(extras_from, start or 0) if extras_from else nullcontext() as extras,
+    ):
         video = stream.format
         # The target is opened before the model is loaded: what cannot be written is told at once.
         sound = DecodedSound(target, None if audio == "none" else stream.header.audio, conceal, tell)
-        with sound.open(video, overwrite) as writer:
+        with sound.open(video, overwrite, coding, extras) as writer:
+            tell(extras.notes if extras else ())
             if stream.header.variable_rate and not writer.holds_times:
                 tell([f"holds no time stamps: frames that were shown at varying times are {video.frame_rate} a second"])
             stream.load()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from imfcodec.api.options import EncodeOptions
 from imfcodec.api.places import Location
@@ -12,7 +13,9 @@ from imfcodec.bitstream.container import StreamWriter
 from imfcodec.errors import ImfError, InputError
 from imfcodec.frames import AudioPacket, AudioTrack, VideoFormat
 from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, is_sane, usual_opus_bitrate
+from imfcodec.video.coding import VideoCoding
 from imfcodec.video.editing import EditedClip
+from imfcodec.video.extras import Extras
 from imfcodec.video.notes import Notes
 from imfcodec.video.reader import ClipReader
 from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
@@ -79,13 +82,16 @@ class DecodedSound:
         self._end: float | Fraction | None = None
         self.lost_packets = 0
 
-    def open(self, video: VideoFormat, overwrite: bool) -> ClipWriter:
-        """Open the target for pictures of this format, and for the sound if it can hold any."""
+    def open(
+        self, video: VideoFormat, overwrite: bool, coding: VideoCoding | None, extras: Extras | None
+    ) -> ClipWriter:
+        """Open the target for pictures of this format, and for the sound if it can hold any; see `open_writer`."""
+        choices: dict[str, Any] = {"overwrite": overwrite, "coding": coding, "extras": extras}
         try:
-            self._writer = open_writer(self._target, video, audio=self._prepare(), overwrite=overwrite)
+            self._writer = open_writer(self._target, video, audio=self._prepare(), **choices)
         except InputError as error:
             self._leave_out(error)
-            self._writer = open_writer(self._target, video, overwrite=overwrite)
+            self._writer = open_writer(self._target, video, **choices)
         return self._writer
 
     def _prepare(self) -> AudioTrack | None:

@@ -1,6 +1,5 @@
-"""A model of a few thousand weights, and streams made with it."""
+"""A clip, and a stream of several groups made of it."""
 
-import json
 from fractions import Fraction
 
 import pytest
@@ -10,35 +9,6 @@ from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.video.writer import open_writer
 
 FRAMES = 26
-
-
-@pytest.fixture(scope="session")
-def tiny_file(small_config, tmp_path_factory):
-    """The file of a small model away from its start, at which it copies its reference; its tables are borrowed."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    from imfcodec.models.network import ImfNetwork
-    from imfcodec.zoo import available_models
-
-    torch.manual_seed(1)
-    network = ImfNetwork(small_config)
-    for parameter in network.parameters():
-        if parameter.ndim > 1 and not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.02)
-    shipped = load_file(next(model.path for model in available_models() if model.default))
-    tables = {name: value for name, value in shipped.items() if name.startswith("tables.")}
-    hyper = {name: value[: small_config.hyper_channels] for name, value in tables.items() if ".hyper." in name}
-    tensors = {name: value.contiguous() for name, value in {**network.state_dict(), **tables, **hyper}.items()}
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_file(tensors, path, metadata={"config": json.dumps(small_config.to_dict())})
-    return path
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_file):
-    """The same, held: loaded once."""
-    return api.Model(str(tiny_file), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

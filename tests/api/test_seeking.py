@@ -1,6 +1,7 @@
 """Parts of a stream: the pixels of a full decode, read from the packets they need and no others."""
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from imfcodec import api
 from imfcodec.bitstream.container import list_packets
 from imfcodec.errors import UsageError
+from imfcodec.video.reader import open_clip
 
 TAIL_BYTES = 64 + 16  # the end packet is looked for in the last 64 bytes; the index before it
 
@@ -74,11 +76,24 @@ def test_a_part_is_that_of_a_full_decode(grouped, frames, tiny, start, stop):
         assert same(list(decoder), frames[start:])
 
 
+@pytest.mark.parametrize("options", [{"structure": "low-delay"}, {"key_interval": 9}])
+def test_every_structure_can_be_entered_midway(clip, tiny, options):
+    """Token frames that later ones build on, tails of groups, golden frames inside chunks."""
+    target = io.BytesIO()
+    api.encode(clip, target, quality=20, model=tiny, edits=api.Edits(end=Fraction(15, 25)), **options)
+    whole = list(api.decode_frames(io.BytesIO(target.getvalue()), model=tiny))
+    with api.Decoder(io.BytesIO(target.getvalue()), model=tiny) as decoder:
+        for number in (1, 7, 10, 14):
+            decoder.seek(Fraction(number, 25), Fraction(number + 1, 25))
+            assert same(list(decoder), whole[number : number + 1])
+
+
 def test_variable_rate(clip, tiny):
     """The frame at or after a time, found by the time stamps of key frames; nothing is read behind the stop."""
     times = [0, 10, 15, 40, 41, 60, 80, 81, 90, 100]
-    with open_frames(clip) as (video, source):
-        shown = [replace_pts(frame, pts) for frame, pts in zip(source, times, strict=False)]
+    with open_clip(clip) as source:
+        video = replace(source.format, time_base=Fraction(1, 100))
+        shown = [replace(frame, pts=pts) for frame, pts in zip(source.frames(), times, strict=False)]
     target = io.BytesIO()
     encoder = api.Encoder(api.EncodeOptions(key_interval=4, golden_interval=2), model=tiny)
     encoder.encode_clip(api.Clip(video, iter(shown), variable_rate=True), target)
@@ -89,25 +104,6 @@ def test_variable_rate(clip, tiny):
         for start, stop in ((0, 16), (16, 41), (41, 42), (42, 91), (100, 101)):
             decoder.seek(start * video.time_base, stop * video.time_base)
             assert same(list(decoder), [frame for frame in whole if start <= frame.pts < stop])
-
-
-def open_frames(path):
-    """A clip's format with frame times in milliseconds, and its frames."""
-    from contextlib import contextmanager
-    from dataclasses import replace
-
-    from imfcodec.video.reader import open_clip
-
-    @contextmanager
-    def opened():
-        with open_clip(path) as source:
-            yield replace(source.format, time_base=Fraction(1, 100)), source.frames()
-
-    return opened()
-
-
-def replace_pts(frame, pts):
-    return api.Frame(frame.y, frame.u, frame.v, pts)
 
 
 def test_pipes_go_forward_only(grouped, frames, tiny):

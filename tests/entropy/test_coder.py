@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imfcodec.entropy import coder
 from imfcodec.entropy.coder import MAX_SYMBOL, CodingTables, RangeDecoder, RangeEncoder
 from imfcodec.entropy.tables import Tables
 from imfcodec.errors import CorruptStreamError, ImfError, ModelError, SymbolRangeError
@@ -102,7 +103,28 @@ def test_damaged_payloads_never_crash():
         except ImfError as error:
             assert isinstance(error, CorruptStreamError)
         else:
-            assert np.abs(symbols.astype(np.int64)).max() < 1 << 24
+            assert np.abs(symbols.astype(np.int64)).max() <= MAX_SYMBOL
+
+
+@pytest.mark.parametrize(
+    "value, is_right",
+    [
+        *((value, True) for value in (MAX_SYMBOL, -MAX_SYMBOL, 2, -2)),
+        *((value, False) for value in (MAX_SYMBOL + 1, -MAX_SYMBOL - 1, (1 << 23) - 1, 1, 0, -1)),
+    ],
+)
+def test_an_escape_stands_for_what_has_no_symbol_and_is_in_range(value, is_right):
+    tables = small_tables()
+    encoder = RangeEncoder()
+    folded = 2 * value if value >= 0 else -2 * value - 1
+    encoder._encoder.encode(integers([tables.escapes[0]]), tables.models[0])
+    encoder._encoder.encode(integers([folded >> shift & 255 for shift in (0, 8, 16)]), coder._BYTE)
+    decoder = RangeDecoder(encoder.finish())
+    if is_right:
+        assert decoder.decode(integers([0]), tables).tolist() == [value]
+    else:
+        with pytest.raises(CorruptStreamError, match="escaped value"):
+            decoder.decode(integers([0]), tables)
 
 
 def test_information_is_the_code_length():
@@ -147,8 +169,8 @@ def test_one_symbol_too_many_fails_the_check():
         encoder.encode(symbols, np.zeros(30, np.int32), tables)
         encoder.encode_check()
         decoder = RangeDecoder(encoder.finish())
-        decoder.decode(np.zeros(31, np.int32), tables)
         with contextlib.suppress(CorruptStreamError):
+            decoder.decode(np.zeros(31, np.int32), tables)
             decoder.check()
             passed += 1
     assert passed <= 6
