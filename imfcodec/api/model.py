@@ -113,14 +113,15 @@ class Model:
         iterator = iter(items)
         while True:
             try:
-                with self._own_threads():
+                with self.own_threads():
                     item = next(iterator)
             except StopIteration:
                 return
             yield item
 
     @contextmanager
-    def _own_threads(self) -> Iterator[None]:
+    def own_threads(self) -> Iterator[None]:
+        """A block that computes with this model's number of threads."""
         torch = sys.modules.get("torch")
         if self.threads is None or torch is None:
             yield

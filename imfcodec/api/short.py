@@ -74,6 +74,7 @@ def decode(
     threads: int | None = None,
     engine: str = "auto",
     conceal: bool = False,
+    native: bool = False,
     audio: str = "copy",
     coding: VideoCoding | None = None,
     extras_from: str | Path | None = None,
@@ -93,6 +94,7 @@ def decode(
         model, device, dtype, threads: as for `encode`; without `model`, the one the stream names.
         engine: as for `Model`.
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
+        native: write frames of the coded size instead of scaling them to the shown size.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         coding: codec and rate factor of the pictures in an .mp4 or .mkv.
         extras_from: the file the stream was made of, whose subtitles and chapters an .mp4 or .mkv gets.
@@ -113,7 +115,7 @@ def decode(
     check_distinct([source, held.file, extras_from], [target])
     tell = Notes(target, say)
     with (
-        Decoder(source, model=held, conceal=conceal, limits=limits) as stream,
+        Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream,
         Extras(extras_from, start or 0) if extras_from else nullcontext() as extras,
     ):
         video = stream.format
@@ -149,11 +151,12 @@ def decode_frames(
     threads: int | None = None,
     engine: str = "auto",
     conceal: bool = False,
+    native: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
     held = _model(model, device, dtype, threads, engine)
-    with Decoder(source, model=held, conceal=conceal, limits=limits) as stream:
+    with Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream:
         yield from stream
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @dtype_option
 @engine_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @click.option(
     "--codec",
@@ -61,6 +62,7 @@ def decode(
     dtype: str,
     engine: str,
     conceal: bool,
+    native: bool,
     audio: str,
     codec: str | None,
     crf: int | None,
@@ -89,6 +91,7 @@ def decode(
             dtype=dtype,
             engine=engine,
             conceal=conceal,
+            native=native,
             audio=audio,
             coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
             extras_from=extras_from,

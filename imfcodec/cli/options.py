@@ -119,6 +119,18 @@ class ByteSize(click.ParamType):
         return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
+class Number(click.ParamType):
+    """A number such as 6k, 1.5M or 6000; k, M and G stand for thousands."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?|\.\d{1,6})([kMG]?)", str(value))
+        if not match:
+            self.fail(f"{value} is not a number such as 6k or 1.5M.", param, context)
+        return float(match[1]) * 1000 ** " kMG".index(match[2] or " ")
+
+
 def as_source(name: str) -> str | BinaryIO:
     if name != "-":
         return name

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
+from imfcodec.codec.choices import Choice, Choices
+from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_frames, to_picture
@@ -18,6 +22,8 @@ from imfcodec.models.structure import Chunk, golden_levels, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
+
+Coded = TypeVar("Coded")
 
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
@@ -48,11 +54,13 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
 
     Compared on two or three training clips, 65 frames each (`benchmarks/tune_quality.py` searches in the same way).
     """
-    golden = round(20 + 2.3 * settings.quality)
+    place = 20 + 2.3 * settings.quality
+    golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
-        key=min(QINDEX_LEVELS - 1, golden + 40),
-        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, golden - 75)),
+        # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
+        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )
@@ -69,6 +77,8 @@ class Encoder:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
         show: is given the frames of every packet as a decoder will show them, before the packet comes.
+        control: decides on the quality of every packet in place of the settings.
+        choices: notes what is decided about the order of frames, or says it.
     """
 
     def __init__(
@@ -78,11 +88,14 @@ class Encoder:
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
         show: Callable[[list[Frame]], None] | None = None,
+        control: Control | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
-        self._observe, self._show = observe, show
+        self._observe, self._show, self._control = observe, show, control
+        self._choices = choices or Choices()
         self._qindices = to_qindices(self.point.quantisers, model.device)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
@@ -95,12 +108,12 @@ class Encoder:
     def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:
         first = frames.take(1)
         key = self._picture(first)
-        executor, writer = self._open()
         with self.model.autocast():
-            known = executor.key(torch.tensor([self.point.key], device=self.model.device), key, key)
-        group = Group.open(known)
-        self._rebuild(first, [known.reference.picture] if known.reference else [])
-        yield self._packet(PacketKind.KEY, first, writer)
+            group, packet = self._agree(lambda: self._encode_key(first, key))
+        self._choices.note(Choice(1, opens=True))
+        reference = group.known[0].reference
+        self._rebuild(first, [reference.picture] if reference else [])
+        yield packet
         key_error = _anchor_error(group, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         waiting: list[tuple[Frame, Picture]] = []
@@ -108,13 +121,46 @@ class Encoder:
             with self.model.autocast():
                 length = self._length(group, [picture for _, picture in waiting], key)
                 chunk, waiting = waiting[:length], waiting[length:]
-                packet = self._encode_chunk(group, chunk, key)
+                coded, packet = self._agree(partial(self._encode_chunk, group, chunk, key))
+                self._choices.note(Choice(length, opens=False, splits=coded.splits))
+                executor = self._open()[0]
+                pictures = shown(plan(coded), group.known, self._qindices, executor)
+                self._rebuild([frame for frame, _ in chunk], pictures)
+                group.pass_over(executor, coded)
             yield packet
             key = chunk[-1][1]
-            if group.before == 0 and _anchor_error(group, key) > key_error * 10 ** (QUALITY_DROP_DB / 10):
+            if self._ends_group(group, key, key_error):
                 frames.close()
 
-    def _encode_chunk(self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture) -> VideoPacket:
+    def _agree(self, code: Callable[[], tuple[Coded, VideoPacket]]) -> tuple[Coded, VideoPacket]:
+        """Code a packet at the quality that the control wants, again where it is not content."""
+        while True:
+            if self._control:
+                self._retune(self._control.quality())
+            coded, packet = code()
+            if self._control is None or self._control.takes(packet):
+                return coded, packet
+
+    def _retune(self, quality: float) -> None:
+        if quality != self.settings.quality:
+            self.settings = replace(self.settings, quality=quality)
+            self.point = operating_point(self.settings)
+            self._qindices = to_qindices(self.point.quantisers, self.model.device)
+
+    def _ends_group(self, group: Group, target: Picture, key_error: float) -> bool:
+        """Whether a key frame is better next: the golden frame that shows `target` is so much worse than the last."""
+        if coming := self._choices.coming:
+            return coming.opens
+        return group.before == 0 and _anchor_error(group, target) > key_error * 10 ** (QUALITY_DROP_DB / 10)
+
+    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group, VideoPacket]:
+        executor, writer = self._open()
+        known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
+        return Group.open(known), self._packet(PacketKind.KEY, frames, writer)
+
+    def _encode_chunk(
+        self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture
+    ) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
         executor, writer = self._open()
@@ -128,12 +174,10 @@ class Encoder:
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
             executor.run(level, group.known, self._qindices, pictures)
-        self._rebuild([frame for frame, _ in frames], shown(plan(chunk), group.known, self._qindices, executor))
-        group.pass_over(executor, chunk)
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
-        return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+        return chunk, self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
 
     def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
         """Show what becomes of frames, if anybody wants to see it."""
@@ -145,6 +189,8 @@ class Encoder:
     def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
         length = len(frames)
+        if coming := self._choices.coming:
+            return min(length, coming.length)
         if not self.point.split or length < 2 * SHORTEST_CHUNK:
             return length
         trial = self._trial(dict(enumerate([anchor, *frames])))
@@ -163,10 +209,13 @@ class Encoder:
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
-        trial = self._trial(frames)
+        trial, coming = self._trial(frames), self._choices.coming
         while intervals := undecided(chunk):
-            depth = len(golden_levels(chunk))
-            flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
+            depth, decided = len(golden_levels(chunk)), len(chunk.splits)
+            if coming:
+                flags = (*coming.splits[decided:], *(False for _ in intervals))[: len(intervals)]
+            else:
+                flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
             chunk = replace(chunk, splits=(*chunk.splits, *flags))
             if any(flags):
                 executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
