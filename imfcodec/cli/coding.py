@@ -12,6 +12,7 @@ from imfcodec.cli.options import (
     as_source,
     as_target,
     dtype_option,
+    engine_option,
     json_option,
     limit_options,
     model_options,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 @click.argument("target")
 @model_options
 @dtype_option
+@engine_option
 @click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @click.option(
     "--codec",
@@ -57,7 +60,9 @@ def decode(
     device: str,
     threads: int | None,
     dtype: str,
+    engine: str,
     conceal: bool,
+    native: bool,
     audio: str,
     codec: str | None,
     crf: int | None,
@@ -84,7 +89,9 @@ def decode(
             device=device,
             threads=threads,
             dtype=dtype,
+            engine=engine,
             conceal=conceal,
+            native=native,
             audio=audio,
             coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
             extras_from=extras_from,
@@ -145,6 +152,7 @@ def info(
 @click.argument("stream")
 @click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
 @model_options
+@engine_option
 @json_option
 @limit_options
 def verify(
@@ -153,6 +161,7 @@ def verify(
     model: str | None,
     device: str,
     threads: int | None,
+    engine: str,
     as_json: bool,
     limits: "Limits",
 ) -> None:
@@ -164,7 +173,7 @@ def verify(
     try:
         total = probe(as_source(stream), limits=limits).total_frames
         if decode_fully:
-            frames = decode_frames(stream, model=model, device=device, threads=threads, limits=limits)
+            frames = decode_frames(stream, model=model, device=device, threads=threads, engine=engine, limits=limits)
             decoded = sum(1 for _ in frames)
             if decoded != total:
                 raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")

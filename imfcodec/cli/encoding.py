@@ -16,6 +16,7 @@ from imfcodec.cli.exits import EXIT_CONCEALED
 from imfcodec.cli.moments import edit_options, part_options, stop_of
 from imfcodec.cli.options import (
     Command,
+    Number,
     as_source,
     as_target,
     dtype_option,
@@ -89,6 +90,27 @@ codec_options = options(
 )
 
 
+target_options = options(
+    click.option(
+        "-b", "--bitrate", type=Number(), metavar="BITS", help="Mean rate in bits/s, sound included, e.g. 6k."
+    ),
+    click.option("--target-size", type=Number(), metavar="BYTES", help="Size of the stream, e.g. 200k."),
+    click.option("--target-psnr", type=float, metavar="DB", help="Mean PSNR-Y, 10 to 60 dB."),
+    click.option("--target-ssim", type=float, metavar="S", help="Mean SSIM-Y (FFmpeg's), 0.1 to 0.999."),
+    click.option("--target-xpsnr", type=float, metavar="DB", help="Mean XPSNR-Y, 10 to 70 dB."),
+    click.option("--target-vmaf", type=float, metavar="V", help="VMAF, 1 to 100, where FFmpeg has it."),
+    click.option("--vbv", type=Number(), metavar="BITS", help="Buffer of --bitrate in low delay. [default: 1 second]"),
+    click.option(
+        "--coded-size",
+        default="auto",
+        show_default=True,
+        metavar="auto|WxH|SHARE",
+        help="Size to code at, e.g. 640x360 or 1/2; auto tries some below the source's.",
+    ),
+    click.option("--min-fps", type=float, metavar="FPS", help="auto takes no larger size than is coded at this speed."),
+)
+
+
 def encode_options(command: Command) -> Command:
     """Options that reach the command as one argument `choices`, an `EncodeOptions`."""
 
@@ -103,7 +125,7 @@ def encode_options(command: Command) -> Command:
         choices = EncodeOptions(raw=raw, source_options=reading, edits=edits, **_take(others, EncodeOptions))
         return command(*arguments, choices=choices, **others)
 
-    return options(codec_options, part_options, edit_options, raw_options, source_options)(with_choices)
+    return options(codec_options, target_options, part_options, edit_options, raw_options, source_options)(with_choices)
 
 
 def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -173,8 +195,12 @@ def _encode_line(stats: "EncodeStats") -> str:
     parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
     return (
         f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
-        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_passes(stats)}{_source_state(stats)}"
     )
+
+
+def _passes(stats: "EncodeStats") -> str:
+    return f" in the last of {stats.passes} passes" if stats.passes > 1 else ""
 
 
 def _source_state(stats: "EncodeStats") -> str:

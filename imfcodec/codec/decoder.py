@@ -1,19 +1,19 @@
 """Packets to frames. Sees the file's bytes and nothing else."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
+from imfcodec.codec.chunks import read_chunk, runs
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
 from imfcodec.models.executor import Executor, Known, Observer, Qindices
-from imfcodec.models.structure import Chunk, Level, Step, golden_levels, plan, undecided
+from imfcodec.models.structure import Level, golden_levels, plan
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
 
@@ -141,38 +141,16 @@ class Decoder:
             group.pass_over(executor, chunk)
 
 
-def read_chunk(packet: VideoPacket, before: int, reader: SymbolReader) -> Chunk:
-    """What a packet other than KEY says of its frames; reads the flags at the start of the payload."""
-    golden = packet.golden or packet.kind is PacketKind.DELAY_GOLDEN
-    if golden and before and packet.frame_count > 1:
-        raise CorruptStreamError("a chunk with a golden frame follows token frames; copy the file again")
-    chunk = Chunk(packet.frame_count, golden, before=before)
-    while golden and (intervals := undecided(chunk)):
-        chunk = replace(chunk, splits=(*chunk.splits, *(reader.range.decode_flag() for _ in intervals)))
-    return chunk
-
-
 def shown(
     levels: Sequence[Level], known: Mapping[int, Known], qindices: Qindices, executor: Executor
 ) -> Iterator[Picture]:
     """The pictures of a chunk whose levels are known, in display order."""
     steps = {step.position: step for level in levels for step in level}
-    for run in _runs([steps[position] for position in sorted(steps)]):
+    for run in runs([steps[position] for position in sorted(steps)]):
         if run[0].latent:
             yield from (_picture(known[step.position]) for step in run)
         else:
             yield from executor.render(run, known, qindices)
-
-
-def _runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Steps in display order, by those that can be rendered together: of one role and with the same references."""
-    run: list[Step] = []
-    for step in steps:
-        if run and (step.role, step.references) != (run[0].role, run[0].references):
-            yield run
-            run = []
-        run.append(step)
-    yield run
 
 
 def _picture(known: Known) -> Picture:

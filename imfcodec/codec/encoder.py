@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial
+from imfcodec.codec.choices import Choice, Choices
+from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
 from imfcodec.codec.effort import PRESETS, Effort
 from imfcodec.codec.groups import Group, to_qindices
@@ -21,6 +25,8 @@ from imfcodec.models.structure import Chunk, golden_levels, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
+
+Coded = TypeVar("Coded")
 
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
@@ -50,11 +56,13 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
 
     Compared on two or three training clips, 65 frames each (`benchmarks/tune_quality.py` searches in the same way).
     """
-    golden = round(20 + 2.3 * settings.quality)
+    place = 20 + 2.3 * settings.quality
+    golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
-        key=min(QINDEX_LEVELS - 1, golden + 40),
-        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, golden - 75)),
+        # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
+        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )
@@ -70,8 +78,10 @@ class Encoder:
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
-        effort: None takes that of the settings' preset.
         show: is given the frames of every packet as a decoder will show them, before the packet comes.
+        control: decides on the quality of every packet in place of the settings.
+        choices: notes what is decided about the order of frames, or says it.
+        effort: None takes that of the settings' preset.
     """
 
     def __init__(
@@ -80,18 +90,24 @@ class Encoder:
         settings: EncoderSettings,
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
-        effort: Effort | None = None,
         show: Callable[[list[Frame]], None] | None = None,
+        control: Control | None = None,
+        choices: Choices | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.model = model
-        self.settings = settings
-        self.point = point or operating_point(settings)
-        self._observe, self._show = observe, show
-        self._qindices = to_qindices(self.point.quantisers, model.device)
         self._effort = effort or PRESETS[settings.preset]
-        weights = {"spatial": settings.spatial, "temporal": settings.temporal}
-        refines = self._effort.refines
-        self._refiner = Refiner(model, self._effort, self.point.quantisers.golden, **weights) if refines else None
+        self._observe, self._show, self._control = observe, show, control
+        self._choices = choices or Choices()
+        self._tune(settings, point or operating_point(settings))
+
+    def _tune(self, settings: EncoderSettings, point: OperatingPoint) -> None:
+        self.settings, self.point = settings, point
+        self._qindices = to_qindices(point.quantisers, self.model.device)
+        self._refiner: Refiner | None = None
+        if self._effort.refines:
+            weights = {"spatial": settings.spatial, "temporal": settings.temporal}
+            self._refiner = Refiner(self.model, self._effort, point.quantisers.golden, **weights)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
@@ -102,30 +118,69 @@ class Encoder:
     @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent
     def _encode_group(self, first: Frame, source: FrameSource) -> Iterator[VideoPacket]:
         key = self._picture([first])
-        executor, writer = self._open()
         with self.model.autocast():
-            known = executor.key(torch.tensor([self.point.key], device=self.model.device), key, key)
-        group = Group.open(known)
-        self._rebuild([first], [known.reference.picture] if known.reference else [])
-        yield self._packet(PacketKind.KEY, [first], writer)
+            group, packet = self._agree(lambda: self._encode_key([first], key))
+        self._choices.note(Choice(1, opens=True))
+        reference = group.known[0].reference
+        self._rebuild([first], [reference.picture] if reference else [])
+        yield packet
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         waiting: list[tuple[Frame, Picture]] = []
         while waiting := waiting + [(f, self._picture([f])) for f in source.take(span - len(waiting))]:
             with self.model.autocast():
-                trial = self._trial(group.before, [key, *(picture for _, picture in waiting)])
-                length = self._length(group, trial, len(waiting))
-                fall = self._fall(group, trial, length)
-                if fall is not None:
-                    source.give_back([frame for frame, _ in waiting[fall:]])
-                    length, waiting = fall, waiting[:fall]
+                length, ends = self._extent(group, [key, *(picture for _, picture in waiting)])
+                if ends:
+                    source.give_back([frame for frame, _ in waiting[length:]])
+                    waiting = waiting[:length]
                 if not waiting:
                     return
                 chunk, waiting = waiting[:length], waiting[length:]
-                packet = self._encode_chunk(group, chunk, key)
+                coded, packet = self._agree(partial(self._encode_chunk, group, chunk, key))
+                self._choices.note(Choice(length, opens=False, splits=coded.splits))
+                executor = self._open()[0]
+                pictures = shown(plan(coded), group.known, self._qindices, executor)
+                self._rebuild([frame for frame, _ in chunk], pictures)
+                group.pass_over(executor, coded)
             yield packet
             key = chunk[-1][1]
 
-    def _encode_chunk(self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture) -> VideoPacket:
+    def _agree(self, code: Callable[[], tuple[Coded, VideoPacket]]) -> tuple[Coded, VideoPacket]:
+        """Code a packet at the quality that the control wants, again where it is not content."""
+        while True:
+            if self._control:
+                self._retune(self._control.quality())
+            coded, packet = code()
+            if self._control is None or self._control.takes(packet):
+                return coded, packet
+
+    def _retune(self, quality: float) -> None:
+        if quality != self.settings.quality:
+            settings = replace(self.settings, quality=quality)
+            self._tune(settings, operating_point(settings))
+
+    def _extent(self, group: Group, pictures: list[Picture]) -> tuple[int, bool]:
+        """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
+
+        Args:
+            pictures: the original of the anchor and those of the frames.
+        """
+        count = len(pictures) - 1
+        if coming := self._choices.coming:
+            return (0, True) if coming.opens else (min(count, coming.length), False)
+        frames = {group.before + i: picture for i, picture in enumerate(pictures)}
+        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
+        length = self._length(group, trial, count)
+        fall = self._fall(group, trial, length)
+        return (length, False) if fall is None else (fall, True)
+
+    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group, VideoPacket]:
+        executor, writer = self._open()
+        known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
+        return Group.open(known), self._packet(PacketKind.KEY, frames, writer)
+
+    def _encode_chunk(
+        self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture
+    ) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
         originals = {0: anchor, **pictures} if group.before == 0 else pictures
@@ -142,12 +197,10 @@ class Encoder:
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
             executor.run(level, group.known, self._qindices, pictures)
-        self._rebuild([frame for frame, _ in frames], shown(plan(chunk), group.known, self._qindices, executor))
-        group.pass_over(executor, chunk)
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
-        return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+        return chunk, self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
 
     def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
         """Show what becomes of frames, if anybody wants to see it."""
@@ -190,19 +243,18 @@ class Encoder:
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
+        coming = self._choices.coming
         trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
         while intervals := undecided(chunk):
-            depth = len(golden_levels(chunk))
-            flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
+            depth, decided = len(golden_levels(chunk)), len(chunk.splits)
+            if coming:
+                flags = (*coming.splits[decided:], *(False for _ in intervals))[: len(intervals)]
+            else:
+                flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
             chunk = replace(chunk, splits=(*chunk.splits, *flags))
             if any(flags):
                 executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
         return chunk
-
-    def _trial(self, before: int, pictures: Sequence[Picture]) -> ChunkTrial:
-        """Trials of what comes next; `pictures` are the original of the anchor and the frames that wait."""
-        frames = {before + i: picture for i, picture in enumerate(pictures)}
-        return ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
 
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)

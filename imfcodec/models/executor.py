@@ -16,14 +16,10 @@ from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.coding import Condition, Role, SymbolCoder
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import Level, Step
+from imfcodec.models.structure import GROUP_PIXELS, Level, Step
 from imfcodec.models.token_prior import TokenContext
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
-
-GROUP_PIXELS = 8 * 256 * 256
-"""Luma pixels that go through the network at a time. The golden frames of a level are coded in groups of so many, at
-least one: part of the format."""
 
 
 @dataclass(frozen=True)
