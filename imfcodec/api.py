@@ -217,7 +217,7 @@ def decode(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
-    conceal: bool = False,
+    on_error: str = "stop",
     audio: str = "copy",
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
@@ -231,7 +231,8 @@ def decode(
         target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
         model: name or path of the model; None finds the one the stream names.
         device, dtype, threads: as for `encode`.
-        conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
+        on_error: what to do about damage: "stop" raises an error, "conceal" goes on, makes up lost frames (marked by
+            `Frame.concealed`) and leaves bad sound out.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         limits: what the stream may ask for at most.
         overwrite: replace an existing target.
@@ -239,13 +240,14 @@ def decode(
         say: called with one line for whatever the target cannot hold.
     Raises:
         UsageError: an option does not fit, or the target exists.
-        CorruptStreamError: the stream is damaged (with `conceal`: its header is).
+        CorruptStreamError: the stream is damaged (with "conceal": its header is).
         LimitError: a size in the stream is above the limits.
         ModelError: the model the stream names is missing, or `model` is another one.
         OutputError: the target cannot be written.
     """
     if audio not in ("copy", "none"):
         raise UsageError(f"audio {audio!r} is unknown; use copy or none")
+    conceal = _conceals(on_error)
     check_distinct([source, _model_file(model)], [target])
     tell = Notes(target, say)
     with ExitStack() as stack:
@@ -282,10 +284,11 @@ def decode_frames(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
-    conceal: bool = False,
+    on_error: str = "stop",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
+    conceal = _conceals(on_error)
     with _open_source(source) as file:
         stream = _DecodedStream(file, conceal, limits)
         stream.load_model(model, device, dtype, threads)
@@ -536,6 +539,12 @@ def _load_model(
     if model_id is not None and loaded.model_id != model_id:
         raise ModelError(f"the stream was made with model {model_id.hex()}, not with {model} ({loaded.model_id.hex()})")
     return loaded
+
+
+def _conceals(on_error: str) -> bool:
+    if on_error not in ("stop", "conceal"):
+        raise UsageError(f"on_error {on_error!r} is unknown; use stop or conceal")
+    return on_error == "conceal"
 
 
 def _parse_audio(audio: str) -> int | None:

@@ -129,7 +129,13 @@ def encode(
 @click.argument("target")
 @model_options
 @dtype_option
-@click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "conceal"]),
+    default="stop",
+    show_default=True,
+    help="Damage: stop at it, or go on and make up what is lost (exit code 6).",
+)
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @limit_options
 @overwrite_option
@@ -141,7 +147,7 @@ def decode(
     device: str,
     threads: int | None,
     dtype: str,
-    conceal: bool,
+    on_error: str,
     audio: str,
     limits: "Limits",
     overwrite: bool,
@@ -161,7 +167,7 @@ def decode(
             device=device,
             threads=threads,
             dtype=dtype,
-            conceal=conceal,
+            on_error=on_error,
             audio=audio,
             limits=limits,
             overwrite=overwrite,

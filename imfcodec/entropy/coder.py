@@ -106,7 +106,9 @@ class RangeDecoder:
             values = indices + tables.offsets[row]
             outside = indices == tables.escapes[row]
             if outside.any():
-                values[outside] = _from_bytes(self._take(_BYTE, int(outside.sum()) * _ESCAPE_BYTES))
+                values[outside] = escaped = _from_bytes(self._take(_BYTE, int(outside.sum()) * _ESCAPE_BYTES))
+                if int(np.abs(escaped).max()) > MAX_SYMBOL:
+                    raise CorruptStreamError(f"payload is damaged: a symbol exceeds {MAX_SYMBOL}; copy the file again")
             symbols[places] = values
         return symbols
 
