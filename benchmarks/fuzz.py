@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["imfcodec.bitstream", "imfcodec.entropy
     from imfcodec.evaluation.mutations import mutate
 
 SECONDS = 5
-OPTIONS = ["-timeout=300", "-rss_limit_mb=2048", "-max_len=4096"]
+OPTIONS = ["-timeout=300", "-report_slow_units=300", "-rss_limit_mb=2048", "-max_len=4096"]
 
 
 def mutate_stream(data: bytes, most_bytes: int, seed: int) -> bytes:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.hostile [--files 10000] [--first 0] [--seed 0] [--seconds 5] [--mebibytes 256]
 
-Small streams of both structures, of constant and variable rate and with sound are mutated (`evaluation.mutations`) and
-each is verified, decoded strictly, and decoded with concealment into a video file, with a tiny model whose weights are random. Anything
-but an `ImfError`, more processor time than `--seconds`, or more memory than `--mebibytes` beyond what the process had
-before, is a fault. The file of a fault is named by seed and number; `--files 1 --first NUMBER` does it again. Ends
-with one line, and exit code 1 where something was found.
+Small streams of both structures, of constant and variable rate and with sound are mutated (`evaluation.mutations`), and
+each is verified, decoded strictly, and decoded with concealment into a video file, with a tiny model whose weights are
+random. Anything but an `ImfError`, more processor time than `--seconds`, or more memory than `--mebibytes` beyond what
+the process had before, is a fault. The file of a fault is named by its number; `--files 1 --first NUMBER` does it
+again. Ends with one line, and exit code 1 where something was found.
 """
 
 import argparse
@@ -178,35 +178,34 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))
-    found: list[Fault] = []
-    outcomes: Counter[str] = Counter()
     zoo.load_model = functools.cache(zoo.load_model)  # the model is no part of the question
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "tiny.safetensors"
         write_tiny_model(model)
-        streams = make_streams(model)
-        numbers = range(arguments.first, arguments.first + arguments.files)
-        for number in numbers:
-            dice = random.Random(f"{arguments.seed}/{number}")
-            valid = number % VALID_SHARE == 0
-            data = mutate(dice.choice(streams), dice, valid=valid)
-            faults, outcome = try_file(data, model, arguments.seconds, arguments.mebibytes)
-            found += [f"file {number}: {fault}" for fault in faults]
-            outcomes[outcome] += 1
-            if sys.stderr.isatty() and number % 100 == 0:
-                print(f"\r{number} {len(found)} faults", end="", file=sys.stderr)
-    valid = sum(number % VALID_SHARE == 0 for number in numbers)
-    print(
-        "\n".join(
-            [
-                *found,
-                f"seed {arguments.seed}: {len(numbers)} files from number {arguments.first} on ({valid} with valid "
-                f"checksums), {outcomes['decoded']} decoded with concealment, {outcomes['refused']} refused, "
-                f"{len(found)} faults",
-            ]
-        )
-    )
+        found = try_files(make_streams(model), model, arguments)
     return 1 if found else 0
+
+
+def try_files(streams: list[bytes], model: Path, options: argparse.Namespace) -> list[Fault]:
+    """Try all files; prints faults as they come, and how it stands every thousand files and at the end."""
+    found: list[Fault] = []
+    outcomes: Counter[str] = Counter()
+    for count in range(1, options.files + 1):
+        number = options.first + count - 1
+        dice, valid = random.Random(f"{options.seed}/{number}"), number % VALID_SHARE == 0
+        data = mutate(dice.choice(streams), dice, valid=valid)
+        faults, outcome = try_file(data, model, options.seconds, options.mebibytes)
+        print("".join(f"file {number}: {fault}\n" for fault in faults), end="", flush=True)
+        found += faults
+        outcomes[outcome] += 1
+        outcomes["valid"] += valid
+        if count % 1000 == 0 or count == options.files:
+            print(
+                f"seed {options.seed}, files {options.first} to {number}: {outcomes['valid']} with valid checksums, "
+                f"{outcomes['decoded']} decoded with concealment, {outcomes['refused']} refused, {len(found)} faults",
+                flush=True,
+            )
+    return found
 
 
 if __name__ == "__main__":

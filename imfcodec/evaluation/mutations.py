@@ -1,4 +1,4 @@
-"""Damaged streams for tests of robustness: bytes or packets of a stream changed, with checksums left behind or made anew.
+"""Damaged streams for tests of robustness: bytes of a stream changed, or its packets, with all checksums made anew.
 
 Every change is drawn from a `random.Random`, so that a seed and a number name a damaged stream.
 """
