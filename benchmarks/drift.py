@@ -2,7 +2,7 @@
 
     python benchmarks/drift.py [--marks 100 1000 5000] [--side 64] [--quality 30] [--clip VIDEO] [--key-interval N]
 
-A talking face drawn by code, or a video played to and fro, is encoded in float32 and decoded in both precisions at once.
+A talking face drawn by code, or a video played to and fro, is coded in float32 and decoded in both precisions at once.
 At each mark, a number of frames, it prints of the last 50: the mean and the largest difference of luma in levels, the
 PSNR-Y of both decodes against the source, and the key frames so far. Prints a table in Markdown at the end.
 """

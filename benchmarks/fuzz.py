@@ -39,7 +39,7 @@ def mutate_stream(data: bytes, most_bytes: int, seed: int) -> bytes:
 
 def conceal(data: bytes, model: Path) -> None:
     """Decode past all faults; time must not run backwards."""
-    frames = api.decode_frames(io.BytesIO(data), model=str(model), on_error="conceal", limits=LIMITS)
+    frames = api.decode_frames(io.BytesIO(data), model=str(model), conceal=True, limits=LIMITS)
     stamps = [frame.pts for frame in frames]
     assert stamps == sorted(set(stamps)), "time stamps do not rise"
 

@@ -112,7 +112,7 @@ def decode(data: bytes, model: Path) -> object:
 def conceal(data: bytes, model: Path) -> object:
     """Decode past all faults into a file, with the sound."""
     target = model.with_name("out.mkv")
-    return api.decode(io.BytesIO(data), target, model=str(model), on_error="conceal", limits=LIMITS, overwrite=True)
+    return api.decode(io.BytesIO(data), target, model=str(model), conceal=True, limits=LIMITS, overwrite=True)
 
 
 READS: tuple[Read, ...] = (verify, decode, conceal)

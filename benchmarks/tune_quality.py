@@ -19,7 +19,8 @@ import torch
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, Quantisers
 from imfcodec.codec.decoder import Decoder
-from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings, OperatingPoint
+from imfcodec.codec.encoder import Encoder, OperatingPoint
+from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.evaluation.sweep import find_clips
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.models.executor import Part

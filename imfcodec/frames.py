@@ -110,9 +110,18 @@ class AudioPacket:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video as it streams past: its format and one-shot iterators over frames and audio packets."""
+    """A video as it streams past: its format and one-shot iterators over frames and audio packets.
+
+    Attributes:
+        variable_rate: whether frames are shown at times of their own; otherwise they are evenly spaced.
+        last_duration: ticks the last frame is shown, None for one frame.
+        frame_count: number of frames, for those who report progress; None where it is not known.
+    """
 
     format: VideoFormat
     frames: Iterator[Frame]
     audio: AudioTrack | None = None
     audio_packets: Iterator[AudioPacket] = field(default_factory=lambda: iter(()))
+    variable_rate: bool = False
+    last_duration: int | None = None
+    frame_count: int | None = None

@@ -1,4 +1,4 @@
-"""Commands that make, read and check streams: encode, decode, info, verify."""
+"""Commands that read and check streams: decode, info, verify."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,114 +14,16 @@ from imfcodec.cli.options import (
     limit_options,
     model_options,
     overwrite_option,
-    parse_rate,
     progress_option,
-    raw_options,
-    raw_spec,
     reporter,
     require_file,
-    source_options,
 )
-from imfcodec.cli.printing import print_fields, print_table, say, write_text
+from imfcodec.cli.printing import print_fields, print_table, say
 from imfcodec.errors import CorruptStreamError
-from imfcodec.files import check_distinct, check_target
 
 if TYPE_CHECKING:
-    from imfcodec.api import DecodeStats, EncodeStats
+    from imfcodec.api import DecodeStats
     from imfcodec.limits import Limits
-
-
-@click.command()
-@click.argument("source")
-@click.argument("target")
-@click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
-)
-@click.option(
-    "--structure",
-    type=click.Choice(["offline", "low-delay"]),
-    default="offline",
-    show_default=True,
-    help="offline looks ahead; low-delay sends each frame on its own.",
-)
-@click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]")
-@click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]")
-@click.option(
-    "--audio",
-    default="copy",
-    show_default=True,
-    metavar="copy|opus[:RATE]|none",
-    help="What to do with sound, e.g. opus:12k.",
-)
-@model_options
-@dtype_option
-@raw_options
-@source_options
-@limit_options
-@overwrite_option
-@click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
-@progress_option
-def encode(
-    source: str,
-    target: str,
-    quality: float,
-    structure: str,
-    golden_interval: int | None,
-    key_interval: int | None,
-    audio: str,
-    model: str | None,
-    device: str,
-    threads: int | None,
-    dtype: str,
-    size: str | None,
-    rate: str | None,
-    video_track: int | None,
-    audio_track: str | None,
-    strict: bool,
-    allow_gaps: bool,
-    deinterlace: bool | None,
-    limits: "Limits",
-    overwrite: bool,
-    stats: str | None,
-    progress: str,
-) -> int:
-    """Encode a video file, or Y4M from "-", into an .imf stream.
-
-    What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
-    """
-    check_distinct([as_source(source), model], [as_target(target), stats])
-    if stats:
-        check_target(stats, overwrite=overwrite)
-    from imfcodec import api
-
-    raw = raw_spec(size, rate)
-    reading = api.SourceOptions(
-        parse_rate(None if raw else rate), video_track, audio_track, strict, allow_gaps, deinterlace
-    )
-    with reporter(progress, "encode") as report:
-        result = api.encode(
-            as_source(source),
-            as_target(target),
-            quality=quality,
-            structure=structure,
-            golden_interval=golden_interval,
-            key_interval=key_interval,
-            audio=audio,
-            model=model,
-            device=device,
-            threads=threads,
-            dtype=dtype,
-            raw=raw,
-            source_options=reading,
-            limits=limits,
-            overwrite=overwrite,
-            progress=report,
-            say=report.say,
-        )
-    say(_encode_line(result))
-    if stats:
-        write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
-    return EXIT_CONCEALED if result.cut_off else 0
 
 
 @click.command()
@@ -167,7 +69,7 @@ def decode(
             device=device,
             threads=threads,
             dtype=dtype,
-            on_error=on_error,
+            conceal=on_error == "conceal",
             audio=audio,
             limits=limits,
             overwrite=overwrite,
@@ -246,19 +148,6 @@ def _show_source(report: dict[str, Any], as_json: bool) -> None:
     rows = report.pop("tracks")
     print_fields(report)
     print_table(rows)
-
-
-def _encode_line(stats: "EncodeStats") -> str:
-    parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
-    return (
-        f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
-        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
-    )
-
-
-def _source_state(stats: "EncodeStats") -> str:
-    state = f", {stats.damage}" if stats.damage else ""
-    return state + (", source cut off" if stats.cut_off else "")
 
 
 def _decode_line(stats: "DecodeStats") -> str:

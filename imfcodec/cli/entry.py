@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import click
 
 from imfcodec import __version__
-from imfcodec.cli.coding import decode, encode, info, verify
+from imfcodec.cli.coding import decode, info, verify
+from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 from imfcodec.cli.installation import demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train

@@ -9,7 +9,7 @@ from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, 
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_picture
-from imfcodec.errors import UsageError
+from imfcodec.codec.settings import EncoderSettings
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.models.executor import Executor, Observer
@@ -18,40 +18,11 @@ from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
 
-STRUCTURES = ("offline", "low-delay")
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
 TAIL_BELOW = 40
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """What the user chooses.
-
-    Attributes:
-        quality: 0..100, higher is better and larger.
-        structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
-        golden_interval: frames from one golden frame to the next, 1..32; None chooses by measured rate and distortion
-            (offline) or by quality (low delay).
-        key_interval: frames after which a new group is opened; None opens one at scene cuts only.
-    """
-
-    quality: float = 50
-    structure: str = "offline"
-    golden_interval: int | None = None
-    key_interval: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality} is not within 0..100")
-        if self.structure not in STRUCTURES:
-            raise UsageError(f"structure {self.structure!r} is unknown; use one of: {', '.join(STRUCTURES)}")
-        if self.golden_interval is not None and not 1 <= self.golden_interval <= MAX_CHUNK_FRAMES:
-            raise UsageError(f"golden interval {self.golden_interval} is not within 1..{MAX_CHUNK_FRAMES}")
-        if self.key_interval is not None and self.key_interval < 1:
-            raise UsageError(f"key interval {self.key_interval} is not at least 1")
 
 
 @dataclass(frozen=True)

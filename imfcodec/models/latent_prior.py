@@ -6,7 +6,8 @@ computed in exact integers from integers already coded (`nn.quantize.Integer*`);
 means.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -160,13 +161,37 @@ def take_places(x: Tensor, number: int) -> Tensor:
     Returns:
         [B, C, h / 2, w / 2]
     """
+    return _Moved.apply(x, number, _take_places, _put_places)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def put_places(part: Tensor, number: int) -> Tensor:
+    """Inverse of `take_places`, zero elsewhere."""
+    return _Moved.apply(part, number, _put_places, _take_places)  # type: ignore[no-any-return, no-untyped-call]
+
+
+Move = Callable[[Tensor, int], Tensor]
+
+
+class _Moved(torch.autograd.Function):
+    """A move of values whose gradient is the move back: four slices would each make a gradient of the whole."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, number: int, there: Move, back: Move) -> Tensor:
+        ctx.number, ctx.back = number, back
+        return there(x, number)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.back(gradients[0], ctx.number), None, None, None
+
+
+def _take_places(x: Tensor, number: int) -> Tensor:
     parts = x.chunk(4, 1)
     places = (PLACES[(group + number) % 4] for group in range(4))
     return join(*(part[..., row::2, column::2] for part, (row, column) in zip(parts, places, strict=True)))
 
 
-def put_places(part: Tensor, number: int) -> Tensor:
-    """Inverse of `take_places`, zero elsewhere."""
+def _put_places(part: Tensor, number: int) -> Tensor:
     batch, channels, height, width = part.shape
     whole = part.new_zeros(batch, 2 * height, 2 * width, channels).movedim(-1, 1)
     for group, values in enumerate(part.chunk(4, 1)):

@@ -81,7 +81,7 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.leave(F.leaky_relu(self.depthwise(F.leaky_relu(self.enter(x), 0.1)), 0.1))
         value, gate = self.expand(x).chunk(2, 1)
-        return x + self.shrink(value * F.silu(gate.clamp(max=self.LARGEST_GATE)))
+        return x + self.shrink(value * F.silu(F.hardtanh(gate, -torch.inf, self.LARGEST_GATE)))
 
 
 def gated_blocks(channels: int, depth: int) -> nn.Sequential:

@@ -1,16 +1,21 @@
 """Rate estimation: CompressAI's likelihoods, and the symbol coder of training."""
 
+import functools
+from typing import NamedTuple
+
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
-from imfcodec.models.coding import SCALE_MIN, SCALE_RATIO, Table
+from imfcodec.models.coding import SCALE_LEVELS, SCALE_MIN, SCALE_RATIO, Table
 from imfcodec.nn.quantize import round_through
 from imfcodec.training.tables import SymbolCounts, code_length, tail_scale
 
 LEAST_LIKELY = 1e-9  # bounds the code length of one symbol of z at 30 bits
 USUAL_BITS = 1000.0  # of a frame or crop whose symbols are counted once each
 TAIL_REACH = 60.0  # scales of the tail (float32 holds no more); beyond, the slope of the code length stays
+FARTHEST = 4096  # magnitude of a symbol beyond which its code length stays
+ROW_SHIFT = 1e-3  # for the derivative by the row
 
 
 class RateEstimator:
@@ -59,12 +64,43 @@ class RateEstimator:
         _, likelihood = self._bottleneck(values, training=torch.is_grad_enabled())
         return -likelihood.clamp_min(LEAST_LIKELY).log2()
 
-    def _lengths(self, values: Tensor, symbols: Tensor, index: Tensor) -> Tensor:
-        scales = torch.exp(index * SCALE_RATIO) * SCALE_MIN
-        distance = values.abs()
+    def _lengths(self, values: Tensor, symbols: Tensor, rows: Tensor) -> Tensor:
+        """Looked up: error functions and their gradients would take a tenth of a training step."""
+        tables, distance = _length_tables(values.device), values.abs()
         with torch.no_grad():
-            below = torch.minimum(distance, TAIL_REACH * tail_scale(scales)).floor()
-            slope = code_length(below + 1, scales) - code_length(below, scales)
-        line = distance * slope
-        reached = torch.minimum(symbols.detach().abs(), (TAIL_REACH + 1) * tail_scale(scales).detach())
-        return code_length(reached, scales) + (line - line.detach())
+            row = rows.long() * (FARTHEST + 1)
+            symbol = row + symbols.abs().clamp(max=FARTHEST).long()
+            bits, by_row = tables.bits[symbol], tables.by_row[symbol]
+            slope = tables.slope[row + distance.clamp(max=FARTHEST).long()]
+        line = distance * slope + rows * by_row
+        return bits + (line - line.detach())
+
+
+class _LengthTables(NamedTuple):
+    """Code lengths of magnitudes 0..FARTHEST with every row, float32 [SCALE_LEVELS * (FARTHEST + 1)].
+
+    Attributes:
+        bits: of the magnitude.
+        slope: bits that the next magnitude takes more.
+        by_row: derivative of `bits` by the row.
+    """
+
+    bits: Tensor
+    slope: Tensor
+    by_row: Tensor
+
+
+@functools.lru_cache
+def _length_tables(device: torch.device) -> _LengthTables:
+    with torch.inference_mode(False):
+        magnitudes = torch.arange(FARTHEST + 1, dtype=torch.float64)
+
+        def lengths(shift: float, ahead: int) -> Tensor:
+            scales = SCALE_MIN * torch.exp((torch.arange(SCALE_LEVELS, dtype=torch.float64) + shift) * SCALE_RATIO)
+            reach = (TAIL_REACH * tail_scale(scales)).floor()
+            return code_length(torch.minimum(magnitudes, reach[:, None]) + ahead, scales[:, None].expand(-1, FARTHEST + 1))
+
+        bits = lengths(0, 0)
+        by_row = (lengths(ROW_SHIFT, 0) - lengths(-ROW_SHIFT, 0)) / (2 * ROW_SHIFT)
+        tables = _LengthTables(bits, lengths(0, 1) - bits, by_row)
+        return _LengthTables(*(table.flatten().float().to(device) for table in tables))

@@ -83,18 +83,22 @@ class LatentObjective:
 
 @dataclass(frozen=True)
 class AlignObjective:
-    """Stage 2: frames moved from original references by their tokens alone, absolute and squared error and rate.
+    """Stage 2: frames moved from references by their tokens alone, absolute and squared error and rate.
 
     Attributes:
         references: 1, or 2 (the second one's token is coded as well, as a golden frame's would be).
         spans: frames between the references.
         l1: weight of the absolute error beside the squared one.
+        coded: chance that references are what y makes of them, instead of originals; y itself stays as it is.
+        lead: such references are this much better than the token, least and most.
     """
 
     references: int = 2
     spans: tuple[int, ...] = (2, 4, 8, 8, 16, 16, 32)
     qindices: tuple[int, int] = (0, 180)
     l1: float = 0.02
+    coded: float = 0.0
+    lead: tuple[int, int] = (50, 90)
 
     def shape(self, generator: np.random.Generator) -> PairShape:
         """The first reference, a target, and with two references the second one."""
@@ -112,11 +116,17 @@ class AlignObjective:
         qindex = _between(batch.dice[:, 0], *self.qindices)
         qindices = Qindices(qindex, torch.zeros_like(qindex), qindex)
         rollout = Rollout(model)
-        known, outcomes = {0: rollout.given(frames[0])}, {}
+        ends = {position: frames[position] for position in (0, *shape.target.references)}
+        if batch.dice[0, 1] < self.coded:
+            better = (qindex + _between(batch.dice[:, 2], *self.lead)).clamp_max(QINDEX_LEVELS - 1)
+            with torch.no_grad():
+                ends = {position: rollout.key(end, better)[0].picture for position, end in ends.items()}
+        known, outcomes = {0: rollout.given(ends[0])}, {}
         if len(shape.target.references) == 2:
-            ((end,), *_) = plan(Chunk(shape.span, True))
-            outcomes["second"] = rollout.run([(replace(end, latent=False),)], known, qindices, frames)[shape.span]
-            known[shape.span] = rollout.given(frames[shape.span], known[shape.span])
+            ((second,), *_) = plan(Chunk(shape.span, True))
+            second = replace(second, latent=False)
+            outcomes["second"] = rollout.run([(second,)], known, qindices, frames)[shape.span]
+            known[shape.span] = rollout.given(ends[shape.span], known[shape.span])
         position = shape.target.position
         outcomes["token"] = rollout.run([(shape.target,)], known, qindices, frames)[position]
         return _weigh(outcomes, dict.fromkeys(outcomes, 1.0), rate_weight, self.l1)

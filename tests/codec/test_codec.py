@@ -15,8 +15,9 @@ from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoP
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
-from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings, OperatingPoint, operating_point
+from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
 from imfcodec.codec.planes import to_picture
+from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format

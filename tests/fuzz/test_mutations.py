@@ -102,7 +102,7 @@ def test_concealment_keeps_every_frame_in_its_place(streams, model, seed):
         first, body = parts.packets[at]
         parts.packets[at] = first, bytes(byte ^ 0x55 for byte in body)
     whole = list(api.decode_frames(io.BytesIO(stream), model=str(model), limits=LIMITS))
-    frames = list(api.decode_frames(io.BytesIO(parts.join()), on_error="conceal", model=str(model), limits=LIMITS))
+    frames = list(api.decode_frames(io.BytesIO(parts.join()), conceal=True, model=str(model), limits=LIMITS))
     assert [frame.pts for frame in frames] == [frame.pts for frame in whole]
 
 
@@ -118,7 +118,7 @@ def test_what_is_not_concealed_is_right(streams, model):
             damaged = stream[: end - 1] + bytes((stream[end - 1] ^ 0xFF,)) + stream[end:]
             with pytest.raises(CorruptStreamError):
                 list(api.decode_frames(io.BytesIO(damaged), model=str(model), limits=LIMITS))
-            frames = list(api.decode_frames(io.BytesIO(damaged), on_error="conceal", model=str(model), limits=LIMITS))
+            frames = list(api.decode_frames(io.BytesIO(damaged), conceal=True, model=str(model), limits=LIMITS))
             assert [frame.pts for frame in frames] == [frame.pts for frame in whole]
             assert any(frame.concealed for frame in frames)
             for ours, theirs in zip(frames, whole, strict=True):

@@ -117,6 +117,17 @@ class TestAlign:
         assert torch.equal(outcome.reference.luma, batch.pictures()[0].luma)
         assert torch.isfinite(parts.loss) and outcome.symbols is not None
 
+    def test_references_may_be_what_y_makes_of_them(self, make_trainer):
+        """Better ones at higher quantiser indices; the target is moved from them, and y gets no gradient."""
+        trainer = make_trainer("align", **{"options.coded": 1.0})
+        parts = parts_of(trainer, lambda shape: shape.span == 16)
+        batch = next(b for b in trainer.loader.batches(0) if b.shape.span == 16)
+        shown, original = parts.outcomes["token"].reference, batch.pictures()[0]
+        assert not torch.equal(shown.luma, original.luma)
+        parts.loss.backward()
+        names = [n for n, p in trainer.model.named_parameters() if p.grad is not None and p.grad.any()]
+        assert not any(name.startswith("network.latent_prior") for name in names)
+
     def test_y_is_left_alone(self, make_trainer):
         trainer = make_trainer("align")
         parts_of(trainer).loss.backward()

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from imfcodec.bitstream.packet import Quantisers
-from imfcodec.codec.encoder import Encoder, EncoderSettings, OperatingPoint
+from imfcodec.codec.encoder import Encoder, OperatingPoint
 from imfcodec.codec.planes import to_frames
+from imfcodec.codec.settings import EncoderSettings
 from imfcodec.entropy.coder import CodingTables
 from imfcodec.latents.symbols import SymbolReader, SymbolWriter
 from imfcodec.models.coding import Table

@@ -1,0 +1,144 @@
+"""The command that makes streams, and its options.
+
+Each option that says what to make of the source is named after a field of `api.EncodeOptions`; the command gets them as
+one such object.
+"""
+
+import functools
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.options import (
+    Command,
+    as_source,
+    as_target,
+    dtype_option,
+    limit_options,
+    model_options,
+    options,
+    overwrite_option,
+    parse_rate,
+    progress_option,
+    raw_options,
+    raw_spec,
+    reporter,
+    source_options,
+)
+from imfcodec.cli.printing import say, write_text
+from imfcodec.files import check_distinct, check_target
+
+if TYPE_CHECKING:
+    from imfcodec.api import EncodeOptions, EncodeStats
+    from imfcodec.limits import Limits
+
+codec_options = options(
+    click.option(
+        "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="0 smallest to 100 best."
+    ),
+    click.option(
+        "--structure",
+        type=click.Choice(["offline", "low-delay"]),
+        default="offline",
+        show_default=True,
+        help="offline looks ahead; low-delay sends each frame on its own.",
+    ),
+    click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
+    click.option("--key-interval", type=int, help="Frames between key frames. [default: start and scene cuts]"),
+    click.option(
+        "--audio",
+        default="copy",
+        show_default=True,
+        metavar="copy|opus[:RATE]|none",
+        help="What to do with sound, e.g. opus:12k.",
+    ),
+)
+
+
+def encode_options(command: Command) -> Command:
+    """Options that reach the command as one argument `choices`, an `EncodeOptions`."""
+
+    @functools.wraps(command)
+    def with_choices(*arguments: Any, size: str | None, rate: str | None, **others: Any) -> Any:
+        from imfcodec.api import EncodeOptions, SourceOptions
+
+        raw = raw_spec(size, rate)
+        reading = SourceOptions(rate=parse_rate(None if raw else rate), **_take(others, SourceOptions))
+        choices = EncodeOptions(raw=raw, source_options=reading, **_take(others, EncodeOptions))
+        return command(*arguments, choices=choices, **others)
+
+    return options(codec_options, raw_options, source_options)(with_choices)
+
+
+def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Take those values out that are named after a field of a class."""
+    names = {field.name for field in fields(kind)}
+    return {name: values.pop(name) for name in names & values.keys()}
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@encode_options
+@model_options
+@dtype_option
+@limit_options
+@overwrite_option
+@click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
+@progress_option
+def encode(
+    source: str,
+    target: str,
+    choices: "EncodeOptions",
+    model: str | None,
+    device: str,
+    threads: int | None,
+    dtype: str,
+    limits: "Limits",
+    overwrite: bool,
+    stats: str | None,
+    progress: str,
+) -> int:
+    """Encode a video file, or Y4M from "-", into an .imf stream.
+
+    What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
+    """
+    check_distinct([as_source(source), model], [as_target(target), stats])
+    if stats:
+        check_target(stats, overwrite=overwrite)
+    from imfcodec import api
+
+    with reporter(progress, "encode") as report:
+        result = api.encode(
+            as_source(source),
+            as_target(target),
+            choices,
+            model=model,
+            device=device,
+            threads=threads,
+            dtype=dtype,
+            limits=limits,
+            overwrite=overwrite,
+            progress=report,
+            say=report.say,
+        )
+    say(_encode_line(result))
+    if stats:
+        write_text(stats, json.dumps(result.to_dict(), indent=1), overwrite=overwrite)
+    return EXIT_CONCEALED if result.cut_off else 0
+
+
+def _encode_line(stats: "EncodeStats") -> str:
+    parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
+    return (
+        f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
+    )
+
+
+def _source_state(stats: "EncodeStats") -> str:
+    state = f", {stats.damage}" if stats.damage else ""
+    return state + (", source cut off" if stats.cut_off else "")
