@@ -20,7 +20,8 @@ import torch
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import PacketKind, VideoPacket
 from imfcodec.codec.decoder import Decoder
-from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings
+from imfcodec.codec.encoder import Encoder
+from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.evaluation.quality import psnr
 from imfcodec.evaluation.summary import markdown_table
 from imfcodec.evaluation.sweep import read_clip

@@ -30,7 +30,8 @@ import torch
 from imfcodec import api, zoo
 from imfcodec.bitstream.container import StreamWriter
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings
+from imfcodec.codec.encoder import Encoder
+from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.config import ModelConfig
 from imfcodec.errors import ImfError
 from imfcodec.evaluation.mutations import mutate

@@ -20,7 +20,8 @@ from imfcodec.bitstream.container import StreamReader, StreamWriter, list_packet
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import VIDEO_KINDS, AudioBatch
 from imfcodec.codec.decoder import Decoder
-from imfcodec.codec.encoder import STRUCTURES, Encoder, EncoderSettings
+from imfcodec.codec.encoder import Encoder
+from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.evaluation.quality import psnr
 from imfcodec.evaluation.summary import markdown_table
 from imfcodec.evaluation.sweep import find_clips, read_clip

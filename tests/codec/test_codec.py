@@ -12,6 +12,7 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
+from imfcodec.codec import encoder as encoders
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
@@ -205,6 +206,14 @@ def test_a_scene_cut_opens_a_group(model):
 def test_key_interval_opens_groups(model):
     packets = encode(model, face(64, 64, 12), key_interval=4, golden_interval=3)
     assert sum(p.kind is PacketKind.KEY for p in packets) == 3
+
+
+def test_groups_do_not_grow_without_end(model, monkeypatch):
+    """Decoders of different precision drift apart until a key frame comes."""
+    monkeypatch.setattr(encoders, "LONGEST_GROUP", 3)
+    packets = encode(model, face(64, 64, 7), structure="low-delay")
+    assert [number for number, p in enumerate(packets) if p.kind is PacketKind.KEY] == [0, 3, 6]
+    assert sum(p.kind is PacketKind.KEY for p in encode(model, face(64, 64, 7), key_interval=5)) == 2
 
 
 @pytest.mark.parametrize(
