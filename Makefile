@@ -18,11 +18,12 @@ BASE_PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python3.10
 	$$candidate -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $$candidate && break; done)
 
-.PHONY: help install demo test lint format types unit clean
+.PHONY: help install demo test lint format types unit docs man clean
 
 help:
 	@echo "make demo     install into .venv, then encode, decode and measure a clip drawn by code"
 	@echo "make test     lint, types and tests, as CI runs them"
+	@echo "make docs     the documentation as a site in build/site; make man: manual pages in build/man"
 	@echo "make lint | format | types | unit | install | clean"
 
 $(STAMP): setup.cfg pyproject.toml
@@ -51,6 +52,14 @@ types: $(READY)
 
 unit: $(READY)
 	$(PYTHON) -m pytest
+
+docs: $(READY)
+	@$(PYTHON) -c "import mkdocs" 2>/dev/null || $(PYTHON) -m pip install --disable-pip-version-check --quiet -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
+man: $(READY)
+	@$(PYTHON) -c "import click_man" 2>/dev/null || $(PYTHON) -m pip install --disable-pip-version-check --quiet -e ".[docs]"
+	$(PYTHON) docs/man.py build/man
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,8 +1,10 @@
 """Speed and memory of imfcodec, and speed of general codecs, on clips drawn by code.
 
-    python benchmarks/speed.py --out benchmarks/results/vX.Y [--parts sizes lengths peers cuda]
+    python benchmarks/speed.py --out benchmarks/results/vX.Y [--parts sizes lengths peers cuda] [--history]
 
 Writes OUT/speed.tsv, saved after each case, and OUT/speed.md. Rows of cases that run again are replaced, others stay.
+With --history, those of imfcodec are also added to benchmarks/history.tsv, which keeps what every version did on every
+machine: figures compare on one machine only.
 """
 
 import argparse
@@ -11,13 +13,14 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import torch
 
 from imfcodec.errors import ImfError
 from imfcodec.evaluation.codecs import CODEC, PEER_LEVELS
-from imfcodec.evaluation.environment import describe_environment
+from imfcodec.evaluation.environment import describe_environment, describe_origin
 from imfcodec.evaluation.speed import STAGES, SpeedCase, SpeedRow, measure_speed, startup_seconds
 from imfcodec.evaluation.summary import markdown_table
 from imfcodec.files import write_beside
@@ -27,6 +30,12 @@ SIZES = {(256, 256): 97, (512, 512): 49, (1280, 720): 25, (1920, 1080): 17}  # p
 LENGTHS = (250, 1000, 4000)  # frames at 256x256
 PARTS = ("sizes", "lengths", "peers", "cuda")
 KEY = tuple(field.name for field in fields(SpeedCase))
+HISTORY = Path(__file__).with_name("history.tsv")
+ORIGIN = ("date", "version", "commit", "machine")
+HISTORY_COLUMNS = (*ORIGIN, *(name for name in KEY if name not in ("codec", "repeats")))
+HISTORY_COLUMNS += tuple(
+    f"{direction}_{figure}" for direction in ("encode", "decode") for figure in ("fps", "peak_mib")
+)
 
 Row = Mapping[str, str]
 
@@ -40,6 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--repeats", type=int, default=4, help="runs of a case, the first not counted; lengths run once (4)"
     )
+    parser.add_argument("--history", action="store_true", help=f"also add the rows of imfcodec to {HISTORY.name}")
     return parser.parse_args()
 
 
@@ -78,6 +88,19 @@ def write_table(path: Path, comments: Sequence[str], rows: Sequence[Row]) -> Non
         file.write(text.getvalue().encode())
 
 
+def add_to_history(path: Path, origin: Mapping[str, str], row: Row) -> None:
+    """Add a row of imfcodec to the history, which begins with the names of its columns.
+
+    Args:
+        origin: ORIGIN, what and where the row was made by.
+        row: a row of the table.
+    """
+    before = path.read_text(encoding="utf-8") if path.exists() else "\t".join(HISTORY_COLUMNS) + "\n"
+    line = "\t".join({**row, **origin}[name] for name in HISTORY_COLUMNS)
+    with write_beside(path) as file:
+        file.write(f"{before}{line}\n".encode())
+
+
 def to_markdown(comments: Sequence[str], rows: Sequence[Row]) -> str:
     """Frames per second and memory, and the stages of imfcodec, as two tables."""
     case = {
@@ -107,6 +130,8 @@ def main() -> int:
     earlier, rows = read_table(table)
     starts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in startup_seconds().items())
     comments = list(dict.fromkeys([*earlier, describe_environment(), f"start-up: {starts}"]))
+    version, commit, machine = describe_origin()
+    origin = dict(zip(ORIGIN, (date.today().isoformat(), version, commit, machine), strict=True))
     failures = 0
     for case in plan(arguments.parts, arguments.quality, arguments.repeats):
         try:
@@ -116,6 +141,8 @@ def main() -> int:
             failures += 1
             continue
         cells = row.cells()
+        if arguments.history and case.codec == CODEC:
+            add_to_history(HISTORY, origin, cells)
         rows[tuple(cells[name] for name in KEY)] = cells
         write_table(table, comments, list(rows.values()))
         with write_beside(arguments.out / "speed.md") as file:

@@ -115,7 +115,7 @@ class Clip:
     Attributes:
         variable_rate: whether frames are shown at times of their own; otherwise they are evenly spaced.
         last_duration: ticks the last frame is shown, None for one frame.
-        frame_count: number of frames, for those who report progress; None where it is not known.
+        frame_count_hint: number of frames, for those who report progress; None where it is not known.
     """
 
     format: VideoFormat
@@ -124,4 +124,4 @@ class Clip:
     audio_packets: Iterator[AudioPacket] = field(default_factory=lambda: iter(()))
     variable_rate: bool = False
     last_duration: int | None = None
-    frame_count: int | None = None
+    frame_count_hint: int | None = None

@@ -20,6 +20,7 @@ DEFAULT_MODEL = "talk"
 _FOLDER = Path(__file__).parent / "weights"
 TRAINING_PREFIX = "training."
 """Of tensors that training goes on from and coding does not need."""
+_EXACT_SUMS = 1 << 24  # below it, single-precision sums of whole numbers are exact in any order
 _NOT_NETWORK = ("tables.", TRAINING_PREFIX)  # prefixes of tensors beside the network's
 
 
@@ -146,6 +147,7 @@ def _load(path: Path, device: str, dtype: str) -> LoadedModel:
     training = {name: value for name, value in tensors.items() if name.startswith(TRAINING_PREFIX)}
     place = torch.device(device)
     network = network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
+    _check_exactness(network, path)
     tables = _prior_tables(path, tensors, file.config.hyper_channels)
     return LoadedModel(network, tables, file.model_id, place, getattr(torch, dtype), training)
 
@@ -167,6 +169,21 @@ def _check_fit(file: ModelFile, path: Path) -> None:
                 f"{path} does not fit this version of imfcodec: {name} is {file.shapes.get(name)}, "
                 f"not {tuple(tensor.shape)}"
             )
+
+
+def _check_exactness(network: "ImfNetwork", path: Path) -> None:
+    """Refuse integer networks whose sums may leave the whole numbers that float32 holds (SPEC.md, "Exactness")."""
+    from imfcodec.nn.quantize import ACTIVATION_UNIT, LIMIT, WEIGHT_UNIT, IntegerPointwise
+
+    limit, most = network.config.context_limit, int(LIMIT / ACTIVATION_UNIT)
+    if limit > most:
+        raise ModelError(f"{path}: context_limit {limit} is above {most}, beyond which integer networks are not exact")
+    for name, layer in network.named_modules():
+        if isinstance(layer, IntegerPointwise):  # depthwise ones sum nine products, which always fit
+            weights = (layer.weight.double() * WEIGHT_UNIT).round().clamp(-LIMIT, LIMIT).abs().sum(1) * LIMIT
+            biases = (layer.bias.double() * WEIGHT_UNIT * ACTIVATION_UNIT).round().abs()
+            if float((weights + biases).max()) >= _EXACT_SUMS:
+                raise ModelError(f"{path}: sums of {name} may reach 2^24, beyond which they are not exact; retrain it")
 
 
 def _prior_tables(path: Path, tensors: "dict[str, torch.Tensor]", hyper_channels: int) -> "PriorTables":

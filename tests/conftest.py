@@ -7,6 +7,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -46,6 +47,30 @@ def face_y4m(face_format, face_frames, tmp_path_factory):
     with open_writer(path, face_format) as writer:
         for frame in face_frames:
             writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="session")
+def extras(tmp_path_factory):
+    """A Matroska file of two subtitles, from 0 to 0.1 and 0.12 to 0.2 seconds, in English, and two chapters."""
+    folder = tmp_path_factory.mktemp("extras")
+    lines = "1\n00:00:00,000 --> 00:00:00,100\nHello\n\n2\n00:00:00,120 --> 00:00:00,200\n<i>there</i>\n\n"
+    (folder / "lines.srt").write_text(lines)
+    path = folder / "extras.mkv"
+    with av.open(str(folder / "lines.srt")) as subtitles, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(subtitles.streams[0])
+        stream.metadata["language"] = "eng"
+        tick = Fraction(1, 1000)
+        container.set_chapters(
+            [
+                {"id": number, "start": start, "end": end, "time_base": tick, "metadata": {"title": title}}
+                for number, (start, end, title) in enumerate([(0, 100, "one"), (100, 240, "two")])
+            ]
+        )
+        for packet in subtitles.demux():
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
     return path
 
 
@@ -95,3 +120,36 @@ def face_pictures():
 
     video = talking_face_format(64, 64, Fraction(25))
     return [to_picture([frame], torch.device("cpu")) for frame in talking_face(video, 9)]
+
+
+@pytest.fixture(scope="session")
+def tiny_file(small_config, tmp_path_factory):
+    """The file of a small model away from its start, at which it copies its reference; its tables are borrowed."""
+    import json
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from imfcodec.models.network import ImfNetwork
+    from imfcodec.zoo import available_models
+
+    torch.manual_seed(1)
+    network = ImfNetwork(small_config)
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    shipped = load_file(next(model.path for model in available_models() if model.default))
+    tables = {name: value for name, value in shipped.items() if name.startswith("tables.")}
+    hyper = {name: value[: small_config.hyper_channels] for name, value in tables.items() if ".hyper." in name}
+    tensors = {name: value.contiguous() for name, value in {**network.state_dict(), **tables, **hyper}.items()}
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_file(tensors, path, metadata={"config": json.dumps(small_config.to_dict())})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_file):
+    """The same, held: loaded once."""
+    from imfcodec import api
+
+    return api.Model(str(tiny_file), device="cpu", dtype="float32")

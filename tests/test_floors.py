@@ -28,6 +28,9 @@ FLOORS = {
     "imfcodec.progress": 4,
     "imfcodec.api": 5,
     "imfcodec.reports": 5,
+    "imfcodec.batch": 5,
+    "imfcodec.muxing": 5,
+    "imfcodec.playing": 5,
     "imfcodec.cli": 6,
     "imfcodec.__main__": 7,
 }

@@ -137,6 +137,38 @@ def test_tensors_that_do_not_fit_the_configuration(refused, parts):
     assert "does not fit" in refused(rebuilt(parts, align_heads=7))
 
 
+def test_integer_networks_that_may_be_inexact(refused, parts):
+    """Sums of 2^24 units and more are rounded, and platforms would not agree on them."""
+    name = "latent_prior.indices.enter"
+    products = 127 * 127 * parts[0][f"{name}.weight"].shape[1]
+    largest = ((1 << 24) - 1 - products) / 1024
+
+    def fill(bias):
+        def change(tensors):
+            tensors[f"{name}.weight"] = torch.full_like(tensors[f"{name}.weight"], -3.0)  # counts as -127 / 64
+            tensors[f"{name}.bias"] = torch.full_like(tensors[f"{name}.bias"], bias)
+
+        return change
+
+    assert name in refused(rebuilt(parts, fill(largest + 1 / 1024)))
+    assert name in refused(rebuilt(parts, fill(-largest - 1 / 1024)))
+    assert "context_limit 8" in refused(rebuilt(parts, context_limit=8))
+
+
+def test_integer_networks_at_the_bound_are_exact(parts, tmp_path):
+    path, name = tmp_path / "model.safetensors", "token_prior.u_index.index.2"
+    products = 127 * 127 * parts[0][f"{name}.weight"].shape[1]
+
+    def fill(tensors):
+        tensors[f"{name}.weight"] = torch.full_like(tensors[f"{name}.weight"], 3.0)
+        tensors[f"{name}.bias"] = torch.full_like(tensors[f"{name}.bias"], ((1 << 24) - 1 - products) / 1024)
+
+    path.write_bytes(rebuilt(parts, fill))
+    layer = zoo.load_model(str(path)).network.get_submodule(name)
+    largest = layer(torch.full((1, layer.weight.shape[1], 1, 1), 127 / 16))
+    assert set(largest.flatten().tolist()) == {((1 << 24) - 1) / 1024}
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.errors import UsageError
+from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
 
 
@@ -21,6 +22,8 @@ class EncodeOptions(EncoderSettings):
             copied is coded with Opus.
         raw: format of headerless .yuv input.
         source_options: tracks to take, what to do about damage and interlacing.
+        verify: whether to decode what is written and compare it with what was meant, before the target gets its name.
+        edits: the part of the source to take, and what to make of its frames.
     Raises:
         UsageError: a value out of range.
     """
@@ -28,6 +31,8 @@ class EncodeOptions(EncoderSettings):
     audio: str = "copy"
     raw: RawSpec | None = None
     source_options: SourceOptions = field(default_factory=SourceOptions)
+    verify: bool = False
+    edits: Edits = field(default_factory=Edits)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,14 +2,20 @@
 
 import errno
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from imfcodec.api.options import EncodeOptions
 from imfcodec.api.places import Location
+from imfcodec.bitstream.container import StreamWriter
 from imfcodec.errors import ImfError, InputError
 from imfcodec.frames import AudioPacket, AudioTrack, VideoFormat
 from imfcodec.video.audio import OpusEncoder, OpusTranscoder, can_copy, is_sane, usual_opus_bitrate
+from imfcodec.video.coding import VideoCoding
+from imfcodec.video.editing import EditedClip
+from imfcodec.video.extras import Extras
 from imfcodec.video.notes import Notes
 from imfcodec.video.reader import ClipReader
 from imfcodec.video.writer import SOUND_SUFFIXES, ClipWriter, open_writer
@@ -42,8 +48,13 @@ class Sound:
         if batch:
             yield batch
 
+    def write(self, writer: StreamWriter, until: float) -> None:
+        """Write the packets that start before `until` seconds."""
+        for batch in self.until(until):
+            writer.write_audio(batch)
 
-def open_sound(clip: ClipReader, options: EncodeOptions, tell: Notes) -> Sound:
+
+def open_sound(clip: ClipReader | EditedClip, options: EncodeOptions, tell: Notes) -> Sound:
     """The sound of a clip as the options want it."""
     if clip.audio is None:
         return Sound()
@@ -67,15 +78,20 @@ class DecodedSound:
         self._target, self._track, self._conceal, self._tell = target, track, conceal, tell
         self._transcoder: OpusTranscoder | None = None
         self._writer: ClipWriter | None = None
+        self._start: float | Fraction | None = None
+        self._end: float | Fraction | None = None
         self.lost_packets = 0
 
-    def open(self, video: VideoFormat, overwrite: bool) -> ClipWriter:
-        """Open the target for pictures of this format, and for the sound if it can hold any."""
+    def open(
+        self, video: VideoFormat, overwrite: bool, coding: VideoCoding | None, extras: Extras | None
+    ) -> ClipWriter:
+        """Open the target for pictures of this format, and for the sound if it can hold any; see `open_writer`."""
+        choices: dict[str, Any] = {"overwrite": overwrite, "coding": coding, "extras": extras}
         try:
-            self._writer = open_writer(self._target, video, audio=self._prepare(), overwrite=overwrite)
+            self._writer = open_writer(self._target, video, audio=self._prepare(), **choices)
         except InputError as error:
             self._leave_out(error)
-            self._writer = open_writer(self._target, video, overwrite=overwrite)
+            self._writer = open_writer(self._target, video, **choices)
         return self._writer
 
     def _prepare(self) -> AudioTrack | None:
@@ -98,10 +114,21 @@ class DecodedSound:
         self._track = None
         self._tell([f"the sound is left out: {error}"])
 
+    def cut(self, start: float | Fraction | None, end: float | Fraction | None) -> None:
+        """From now on, take only what begins at `start` seconds or later and before `end`; `start` becomes zero."""
+        self._start, self._end = start, end
+
     def take(self, packet: AudioPacket) -> None:
         """Write one packet of the stream."""
-        if self._track and self._writer and self._writer.holds_audio:
+        if self._track and self._writer and self._writer.holds_audio and self._is_within(packet):
+            if self._start:
+                packet = replace(packet, pts=packet.pts - round(self._start / self._track.time_base))
             self._write(self._transcoder(packet) if self._transcoder else (packet,))
+
+    def _is_within(self, packet: AudioPacket) -> bool:
+        assert self._track is not None
+        seconds = packet.pts * self._track.time_base
+        return (self._start is None or seconds >= self._start) and (self._end is None or seconds < self._end)
 
     def finish(self) -> None:
         """Write what is left."""

@@ -314,6 +314,7 @@ class StreamReader:
 
     Attributes:
         header: the stream's header.
+        start: where the header ends, and the first group begins.
         total_frames: number of frames as the END packet states it; None before.
         last_duration: ticks the last frame is shown, as the END packet states it; None before.
         stream_hash: the END packet's 8-byte whole-stream hash; None before.
@@ -333,6 +334,7 @@ class StreamReader:
             self.header = read_header(self._source)
         except _FAULTS as error:
             raise type(error)(f"{self._source.name}: {error}") from error
+        self.start = IndexEntry(self._source.offset, 0)
         self._state = VideoState(self.header)
         self._index = _KeyIndex()
         self._index_size = 0
@@ -428,7 +430,8 @@ class StreamReader:
     def _read_video(self, raw: RawPacket) -> VideoPacket:
         if raw.head.kind is PacketKind.KEY:
             self._plan.open_group(self._state.frame)
-            self._index.add(self._source.offset, self._state.frame)
+            if self._from_start:
+                self._index.add(self._source.offset, self._state.frame)
         elif self._state.frame + raw.head.frame_count > self._plan.limit:
             raise CorruptStreamError(
                 f"frames from {self._state.frame} on go beyond the {self._plan.limit} of the group"
@@ -630,6 +633,34 @@ def read_index(source: BinaryIO) -> tuple[IndexEntry, ...]:
         return _read_entries(source, *_read_tail(source))
     finally:
         source.seek(position)
+
+
+def find_group(source: BinaryIO, header: StreamHeader, pts: int) -> IndexEntry | None:
+    """The group, of those after the first, that holds the first frame shown at `pts` or later; None for the first one.
+
+    Of a variable rate, the group in which `pts` lies. Reads the index and at most a few key frames of a seekable
+    source, whose position is kept; errors as for `read_index`.
+    """
+    groups = read_index(source)
+    if not header.variable_rate:
+        frame = header.frame_from(pts)
+        return next((group for group in reversed(groups) if group.first_frame <= frame), None)
+    position = source.tell()
+    try:
+        number = bisect_right(groups, pts, key=lambda group: _key_pts(source, header, group))
+    finally:
+        source.seek(position)
+    return groups[number - 1] if number else None
+
+
+def _key_pts(source: BinaryIO, header: StreamHeader, group: IndexEntry) -> int:
+    """When the key frame of a group is shown, in a stream of variable rate."""
+    source.seek(group.offset)
+    raw = peek_packet(ByteSource(source, group.offset))
+    pts = read_key_place(raw, header)[1] if raw.head.kind is PacketKind.KEY else None
+    if pts is None:
+        raise CorruptStreamError(f"the index names no key frame at byte {group.offset}; decode from the start")
+    return pts
 
 
 def _frame_bounds(source: BinaryIO) -> list[int]:

@@ -177,6 +177,13 @@ class StreamHeader:
         """The nominal step: `frame_ticks` rounded half up, at least 1."""
         return max(1, _round_half_up(self.frame_ticks))
 
+    def frame_from(self, pts: int) -> int:
+        """Number of the first frame of a constant-rate stream that is shown at `pts` or later."""
+        frame = max(0, int((pts - self.first_pts) / self.frame_ticks) - 1)
+        while self.pts_at(frame) < pts:
+            frame += 1
+        return frame
+
     def pts_at(self, frame: int) -> int:
         """Time stamp of frame number `frame` in a constant-rate stream: first_pts + frame * frame_ticks, half up."""
         return self.pts_from(frame, 1)[0]

@@ -1,11 +1,13 @@
 """Commands that read and check streams: decode, info, verify."""
 
 import json
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.moments import part_options, stop_of
 from imfcodec.cli.options import (
     as_source,
     as_target,
@@ -13,9 +15,11 @@ from imfcodec.cli.options import (
     json_option,
     limit_options,
     model_options,
+    on_error_option,
     overwrite_option,
     progress_option,
     reporter,
+    require_extra,
     require_file,
 )
 from imfcodec.cli.printing import print_fields, print_table, say
@@ -31,14 +35,19 @@ if TYPE_CHECKING:
 @click.argument("target")
 @model_options
 @dtype_option
-@click.option(
-    "--on-error",
-    type=click.Choice(["stop", "conceal"]),
-    default="stop",
-    show_default=True,
-    help="Damage: stop at it, or go on and make up what is lost (exit code 6).",
-)
+@on_error_option
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "hevc", "av1", "ffv1"]),
+    help="Codec in .mp4 and .mkv. [default: .mp4: h264; .mkv: ffv1, lossless]",
+)
+@click.option(
+    "--crf", type=click.IntRange(0, 63), help="Rate factor of that codec, 0 best. [default: visually lossless]"
+)
+@click.option("--extras-from", metavar="SOURCE", help="Copy the subtitles and chapters of this file to .mp4 and .mkv.")
+@part_options
+@click.option("--frames", type=click.IntRange(1), help="Frames to decode at most. [default: all]")
 @limit_options
 @overwrite_option
 @progress_option
@@ -51,6 +60,13 @@ def decode(
     dtype: str,
     on_error: str,
     audio: str,
+    codec: str | None,
+    crf: int | None,
+    extras_from: str | None,
+    start: Fraction | None,
+    stop: Fraction | None,
+    duration: Fraction | None,
+    frames: int | None,
     limits: "Limits",
     overwrite: bool,
     progress: str,
@@ -71,6 +87,11 @@ def decode(
             dtype=dtype,
             conceal=on_error == "conceal",
             audio=audio,
+            coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
+            extras_from=extras_from,
+            start=start,
+            stop=stop_of(start, stop, duration),
+            frames=frames,
             limits=limits,
             overwrite=overwrite,
             progress=report,
@@ -84,8 +105,23 @@ def decode(
 @click.argument("stream", metavar="STREAM|SOURCE")
 @json_option
 @click.option("--packets", is_flag=True, help="List every packet of an .imf stream.")
+@click.option(
+    "--plot", metavar="OUT.html", help="Write a page: bits and quality over time, pictures (needs the model)."
+)
+@click.option("--reference", metavar="SOURCE", help="The video the stream was made of, for PSNR and SSIM on that page.")
+@click.option("--model", metavar="NAME|PATH", help="Model for that page. [default: by stream]")
+@overwrite_option
 @limit_options
-def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
+def info(
+    stream: str,
+    as_json: bool,
+    packets: bool,
+    plot: str | None,
+    reference: str | None,
+    model: str | None,
+    overwrite: bool,
+    limits: "Limits",
+) -> None:
     """Show what an .imf stream holds, without a model, or the tracks of any media file."""
     from imfcodec.api import probe
     from imfcodec.reports import describe_packets, describe_source, describe_stream, is_stream
@@ -93,8 +129,10 @@ def info(stream: str, as_json: bool, packets: bool, limits: "Limits") -> None:
     if stream != "-" and not packets and not is_stream(stream):
         _show_source(describe_source(stream), as_json)
         return
-    if packets:
+    if packets or plot:
         require_file(stream)
+    if plot:
+        _plot(stream, plot, reference, model, overwrite, limits)
     report = describe_stream(probe(as_source(stream), limits=limits))
     rows = describe_packets(stream) if packets else []
     if as_json:
@@ -139,6 +177,15 @@ def verify(
         click.echo(json.dumps({"stream": stream, "intact": True, "frames": total, "decoded": decode_fully}))
     else:
         click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+
+
+def _plot(
+    stream: str, target: str, reference: str | None, model: str | None, overwrite: bool, limits: "Limits"
+) -> None:
+    require_extra("plotly", "bench")
+    from imfcodec.evaluation.inspection import write_inspection
+
+    write_inspection(stream, target, reference=reference, model=model, limits=limits, overwrite=overwrite)
 
 
 def _show_source(report: dict[str, Any], as_json: bool) -> None:

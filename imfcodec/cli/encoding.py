@@ -7,11 +7,13 @@ one such object.
 import functools
 import json
 from dataclasses import fields
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imfcodec.cli.exits import EXIT_CONCEALED
+from imfcodec.cli.moments import edit_options, part_options, stop_of
 from imfcodec.cli.options import (
     Command,
     as_source,
@@ -47,13 +49,16 @@ codec_options = options(
         help="offline looks ahead; low-delay sends each frame on its own.",
     ),
     click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
-    click.option("--key-interval", type=int, help="Frames between key frames. [default: start, scene cuts, every 2000]"),
+    click.option("--key-interval", type=int, help="Frames between key frames. [default: scene cuts, every 2000]"),
     click.option(
         "--audio",
         default="copy",
         show_default=True,
         metavar="copy|opus[:RATE]|none",
         help="What to do with sound, e.g. opus:12k.",
+    ),
+    click.option(
+        "--verify", is_flag=True, help="Decode what is written and compare it, before the target gets its name."
     ),
 )
 
@@ -63,14 +68,16 @@ def encode_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_choices(*arguments: Any, size: str | None, rate: str | None, **others: Any) -> Any:
-        from imfcodec.api import EncodeOptions, SourceOptions
+        from imfcodec.api import Edits, EncodeOptions, SourceOptions
 
         raw = raw_spec(size, rate)
+        start, stop, duration = (others.pop(name) for name in ("start", "stop", "duration"))
+        edits = Edits(start or Fraction(0), stop_of(start, stop, duration), **_take(others, Edits))
         reading = SourceOptions(rate=parse_rate(None if raw else rate), **_take(others, SourceOptions))
-        choices = EncodeOptions(raw=raw, source_options=reading, **_take(others, EncodeOptions))
+        choices = EncodeOptions(raw=raw, source_options=reading, edits=edits, **_take(others, EncodeOptions))
         return command(*arguments, choices=choices, **others)
 
-    return options(codec_options, raw_options, source_options)(with_choices)
+    return options(codec_options, part_options, edit_options, raw_options, source_options)(with_choices)
 
 
 def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -87,6 +94,9 @@ def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
 @dtype_option
 @limit_options
 @overwrite_option
+@click.option(
+    "--resume", is_flag=True, help="Keep what is written if the run is ended, and go on with it; whole groups count."
+)
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
 def encode(
@@ -99,6 +109,7 @@ def encode(
     dtype: str,
     limits: "Limits",
     overwrite: bool,
+    resume: bool,
     stats: str | None,
     progress: str,
 ) -> int:
@@ -122,6 +133,7 @@ def encode(
             dtype=dtype,
             limits=limits,
             overwrite=overwrite,
+            resume=resume,
             progress=report,
             say=report.say,
         )

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 import click
 
 from imfcodec import __version__
+from imfcodec.cli.batching import batch
 from imfcodec.cli.coding import decode, info, verify
+from imfcodec.cli.cutting import concat, thumbnail, trim
 from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
-from imfcodec.cli.installation import demo, doctor, models
+from imfcodec.cli.installation import completion, demo, doctor, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
+from imfcodec.cli.sharing import demux, mux, play
 from imfcodec.errors import ImfError, LimitError, UsageError
 
 EXIT_CODES = """\b
@@ -36,7 +39,12 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (encode, decode, info, verify, compare, bench, train, models, doctor, demo):
+COMMANDS = (
+    *(encode, decode, batch, play, info, verify),
+    *(trim, concat, thumbnail, mux, demux),
+    *(compare, bench, train, models, doctor, demo, completion),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -1,9 +1,10 @@
-"""Commands about what is installed: models, doctor, demo."""
+"""Commands about what is installed: models, doctor, demo, completion."""
 
 import json
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 
 from imfcodec.cli.options import json_option, overwrite_option, progress_option, reporter
 from imfcodec.cli.printing import print_fields, print_table
@@ -40,7 +41,7 @@ def doctor(as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", default="demo")
-@click.option("-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True)
+@click.option("-q", "--quality", type=click.IntRange(0, 100), default=50, show_default=True, help="As of encode.")
 @overwrite_option
 @progress_option
 def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
@@ -50,3 +51,13 @@ def demo(folder: str, quality: int, overwrite: bool, progress: str) -> None:
     with reporter(progress, "demo") as report:
         result = run_demo(Path(folder), quality=quality, overwrite=overwrite, progress=report)
     print_fields(result)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options in SHELL; put it where the shell looks for such scripts."""
+    found = get_completion_class(shell)
+    assert found is not None, "click knows all three"
+    click.echo(found(context.find_root().command, {}, "imfcodec", "_IMFCODEC_COMPLETE").source())

@@ -1,6 +1,7 @@
 """Commands that measure and make models: compare, bench, train."""
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @raw_options
 @click.option("--csv", "csv_path", metavar="FILE", help="Write figures per frame to a CSV file.")
 @click.option("--json", "json_path", metavar="FILE", help="Write everything to a JSON file.")
+@click.option("--page", metavar="OUT.html", help="Write a page: both videos with a wipe, difference, curves.")
 @click.option("--per-frame", is_flag=True, help="Print figures of every frame too.")
 @click.option("--all-metrics", is_flag=True, help="Also measure XPSNR and the warping error (flicker).")
 @click.option("--lpips", "alexnet", metavar="FILE", help="Also measure LPIPS; FILE is torchvision's AlexNet.")
@@ -43,6 +45,7 @@ def compare(
     rate: str | None,
     csv_path: str | None,
     json_path: str | None,
+    page: str | None,
     per_frame: bool,
     all_metrics: bool,
     alexnet: str | None,
@@ -53,24 +56,33 @@ def compare(
 
     The last line shows how bad the worst frames are: the 5th percentile; of LPIPS and warping error the 95th.
     """
-    check_distinct([as_source(reference), as_source(distorted), alexnet], [csv_path, json_path])
-    for path in filter(None, (csv_path, json_path)):
+    check_distinct([as_source(reference), as_source(distorted), alexnet], [csv_path, json_path, page])
+    for path in filter(None, (csv_path, json_path, page)):
         check_target(path, overwrite=overwrite)
+    if page:
+        require_extra("plotly", "bench")
+    from imfcodec.evaluation.comparison import PairRecorder, write_comparison
     from imfcodec.evaluation.metrics import compare_files
     from imfcodec.evaluation.perceptual import Lpips
     from imfcodec.video.reader import SourceOptions
 
     raw = raw_spec(size, rate)
-    report = compare_files(
-        as_source(reference),
-        as_source(distorted),
-        raw=raw,
-        options=SourceOptions(rate=None if raw else parse_rate(rate)),
-        all_metrics=all_metrics,
-        lpips=Lpips(Path(alexnet)) if alexnet else None,
-        limits=limits,
-        say=lambda line: say(f"imfcodec: {line}"),
-    )
+    with tempfile.TemporaryDirectory(prefix="imfcodec-") as folder:
+        recorder = PairRecorder(Path(folder)) if page else None
+        report = compare_files(
+            as_source(reference),
+            as_source(distorted),
+            raw=raw,
+            options=SourceOptions(rate=None if raw else parse_rate(rate)),
+            all_metrics=all_metrics,
+            lpips=Lpips(Path(alexnet)) if alexnet else None,
+            limits=limits,
+            say=lambda line: say(f"imfcodec: {line}"),
+            record=recorder,
+        )
+        if page and recorder:
+            titles = (Path(reference).name, Path(distorted).name)
+            write_comparison(page, report, recorder, titles, overwrite=overwrite)
     if csv_path:
         write_text(csv_path, report.to_csv(), overwrite=overwrite)
     if json_path:
@@ -140,7 +152,9 @@ def bench(
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the stage's file.")
 @click.option("--stop-after", type=float, metavar="MINUTES", help="Stop early; the same command goes on later.")
 @click.option("--overfit", metavar="CLIP", help="Fit the default model to one clip, as a smoke test.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="What to train on."
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads. [default: all]")
 def train(
     stage: str | None,

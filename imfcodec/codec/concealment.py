@@ -87,7 +87,8 @@ class Concealment:
         """Both good frames as references, the second one with its motion from the first."""
         network, device = self._model.network, self._model.device
         first, second = (to_picture([frame], device) for frame in (before, after))
-        still = Token.zeros(1, *first.luma.shape[-2:], network.config, first.luma)
+        height, width = first.luma.shape[-2:]
+        still = Token.zeros(1, height, width, network.config, first.luma)
         none = network.no_symbols(first)
         start = network.reference(first, still, none)
         place = torch.zeros(1, device=device)

@@ -1,6 +1,6 @@
 """Packets to frames. Sees the file's bytes and nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,8 +13,8 @@ from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
-from imfcodec.models.executor import Executor, Known, Observer
-from imfcodec.models.structure import Chunk, Step, plan, undecided
+from imfcodec.models.executor import Executor, Known, Observer, Qindices
+from imfcodec.models.structure import Chunk, Level, Step, golden_levels, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
 
@@ -130,12 +130,21 @@ class Decoder:
         if packet.kind is PacketKind.DELAY_GOLDEN:
             self._distance = chunk.before + 1
         group.pass_over(executor, chunk)
-        steps = {step.position: step for level in levels for step in level}
-        for run in _runs([steps[position] for position in sorted(steps)]):
-            if run[0].latent:
-                yield from (_picture(known[step.position]) for step in run)
-            else:
-                yield from executor.render(run, known, qindices)
+        yield from shown(levels, known, qindices, executor)
+
+    @torch.inference_mode()
+    def pass_over(self, packet: VideoPacket) -> None:
+        """Take from a packet what later ones build on, and make no frames of it; errors as for `decode`."""
+        with self.model.autocast():
+            if not packet.golden or self._group is None:
+                next(self._pictures(packet))
+                return
+            group, reader = self._group, SymbolReader(self.model.tables, packet.payload)
+            executor, qindices = Executor(self.model.network, reader), to_qindices(packet.quantisers, self.model.device)
+            chunk = read_chunk(packet, group.before, reader)
+            for level in golden_levels(chunk):
+                executor.run(level, group.known, qindices, None)
+            group.pass_over(executor, chunk)
 
 
 def _rising(shown: Iterator[Shown]) -> Iterator[Shown]:
@@ -157,6 +166,18 @@ def read_chunk(packet: VideoPacket, before: int, reader: SymbolReader) -> Chunk:
     while golden and (intervals := undecided(chunk)):
         chunk = replace(chunk, splits=(*chunk.splits, *(reader.range.decode_flag() for _ in intervals)))
     return chunk
+
+
+def shown(
+    levels: Sequence[Level], known: Mapping[int, Known], qindices: Qindices, executor: Executor
+) -> Iterator[Picture]:
+    """The pictures of a chunk whose levels are known, in display order."""
+    steps = {step.position: step for level in levels for step in level}
+    for run in _runs([steps[position] for position in sorted(steps)]):
+        if run[0].latent:
+            yield from (_picture(known[step.position]) for step in run)
+        else:
+            yield from executor.render(run, known, qindices)
 
 
 def _runs(steps: Sequence[Step]) -> Iterator[list[Step]]:

@@ -1,14 +1,15 @@
 """Frames to packets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
+from imfcodec.codec.decoder import shown
 from imfcodec.codec.groups import Group, to_qindices
-from imfcodec.codec.planes import to_picture
+from imfcodec.codec.planes import to_frames, to_picture
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
@@ -68,6 +69,7 @@ class Encoder:
     Args:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
+        show: is given the frames of every packet as a decoder will show them, before the packet comes.
     """
 
     def __init__(
@@ -76,11 +78,12 @@ class Encoder:
         settings: EncoderSettings,
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
+        show: Callable[[list[Frame]], None] | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.point = point or operating_point(settings)
-        self._observe = observe
+        self._observe, self._show = observe, show
         self._qindices = to_qindices(self.point.quantisers, model.device)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
@@ -97,6 +100,7 @@ class Encoder:
         with self.model.autocast():
             known = executor.key(torch.tensor([self.point.key], device=self.model.device), key, key)
         group = Group.open(known)
+        self._rebuild(first, [known.reference.picture] if known.reference else [])
         yield self._packet(PacketKind.KEY, first, writer)
         key_error = _anchor_error(group, key)
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
@@ -125,11 +129,19 @@ class Encoder:
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
             executor.run(level, group.known, self._qindices, pictures)
+        self._rebuild([frame for frame, _ in frames], shown(plan(chunk), group.known, self._qindices, executor))
         group.pass_over(executor, chunk)
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
         return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+
+    def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
+        """Show what becomes of frames, if anybody wants to see it."""
+        if self._show:
+            height, width = frames[0].y.shape
+            pairs = zip(frames, pictures, strict=True)
+            self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
     def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""

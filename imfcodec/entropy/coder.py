@@ -106,9 +106,8 @@ class RangeDecoder:
             values = indices + tables.offsets[row]
             outside = indices == tables.escapes[row]
             if outside.any():
-                values[outside] = escaped = _from_bytes(self._take(_BYTE, int(outside.sum()) * _ESCAPE_BYTES))
-                if int(np.abs(escaped).max()) > MAX_SYMBOL:
-                    raise CorruptStreamError(f"payload is damaged: a symbol exceeds {MAX_SYMBOL}; copy the file again")
+                first = int(tables.offsets[row])
+                values[outside] = self._take_escaped(int(outside.sum()), first, first + int(tables.escapes[row]))
             symbols[places] = values
         return symbols
 
@@ -124,6 +123,13 @@ class RangeDecoder:
         """
         if self._take(_BYTE, 1)[0] != CHECK:
             raise CorruptStreamError("payload is damaged: it does not end where its frames do; copy the file again")
+
+    def _take_escaped(self, count: int, first: int, end: int) -> Integers:
+        """Values that have no symbol of their own in a table for `first` to `end` - 1."""
+        values = _from_bytes(self._take(_BYTE, count * _ESCAPE_BYTES))
+        if int(np.abs(values).max()) > MAX_SYMBOL or ((first <= values) & (values < end)).any():
+            raise CorruptStreamError("payload is damaged: an escaped value is none that an encoder writes")
+        return values
 
     def _take(self, model: "constriction.stream.model.Model", count: int) -> Integers:
         try:

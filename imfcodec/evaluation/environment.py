@@ -15,10 +15,14 @@ LIBRARIES = ("torch", "numpy", "av", "compressai", "constriction", "pytorch-msss
 def describe_environment() -> str:
     """Versions, commit and processor in one line; names neither the machine nor its folders."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"imfcodec {__version__} commit {_commit()}; {libraries}; Python {platform.python_version()}; "
-        f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} CPUs"
-    )
+    own, commit, machine = describe_origin()
+    return f"imfcodec {own} commit {commit}; {libraries}; Python {platform.python_version()}; {machine}"
+
+
+def describe_origin() -> tuple[str, str, str]:
+    """Version, commit, and kind of machine."""
+    machine = f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} CPUs"
+    return __version__, _commit(), machine
 
 
 def _commit() -> str:

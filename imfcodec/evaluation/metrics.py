@@ -29,6 +29,9 @@ from imfcodec.video.reader import ClipReader, RawSpec, SourceOptions, is_headerl
 from imfcodec.video.scaling import crop, limit_range
 from imfcodec.video.writer import UNSPECIFIED, described_matrix, rgb_pixels
 
+Record = Callable[[str, Iterator[Frame], VideoFormat], Iterator[Frame]]
+"""Name of a video, its frames and their format -> the same frames, which it may look at as they go by."""
+
 
 @dataclass(frozen=True)
 class FrameMetrics:
@@ -180,6 +183,7 @@ def compare_files(
     lpips: Lpips | None = None,
     limits: Limits = DEFAULT_LIMITS,
     say: Say = _say_nothing,
+    record: Record | None = None,
 ) -> ComparisonReport:
     """Compare two video files frame by frame; both are streamed.
 
@@ -193,6 +197,7 @@ def compare_files(
         limits: what either may ask for at most.
         all_metrics, lpips: as in `compare_frame_streams`. Colour and frame rate are those of the reference.
         say: called with one line for what was converted, differs or is damaged.
+        record: called for each of the videos, "original" and "distorted", and returns its frames as they are compared.
     Raises:
         UsageError: the sizes, the colour matrices or the numbers of frames differ, there are no frames, or a package
             is missing.
@@ -210,6 +215,8 @@ def compare_files(
             say("one video has full range, the other limited: both are compared in limited range")
             frames, others = _to_limited(frames, video), _to_limited(others, other)
             video = replace(video, colour=replace(video.colour, full_range=False))
+        if record:
+            frames, others = record("original", frames, video), record("distorted", others, video)
         report = compare_frame_streams(frames, others, video, all_metrics=all_metrics, lpips=lpips)
         _tell(clips)  # what is known at the end only
     return report

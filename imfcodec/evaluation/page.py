@@ -1,20 +1,13 @@
 """The results of a benchmark as one HTML file: curves, tables, players at matched rate, bits over time.
 
-The file holds everything it shows, scripts and videos included, and asks the browser to refuse any connection. Its
-parts lie in `web/`: `page.html` is the frame, the scripts draw what `_page_data` hands them as JSON.
+See `webpage` for what its parts are; the scripts draw what `_page_data` hands them as JSON.
 """
 
-import base64
-import json
-import math
-import mimetypes
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from imfcodec.errors import InputError, UsageError
@@ -31,11 +24,11 @@ from imfcodec.evaluation.curves import (
 from imfcodec.evaluation.report import CODEC, ENVELOPE, RatePoint
 from imfcodec.evaluation.results import BenchResult, ClipMedia
 from imfcodec.evaluation.summary import summarise
+from imfcodec.evaluation.webpage import embed_video, fill_page
 from imfcodec.files import write_beside
 
 SCRIPTS = ("base.js", "curves.js", "player.js", "spending.js", "page.js")
 LONGEST_OPEN_TABLE = 30
-_SIGNIFICANT_DIGITS = 6
 # A number with a remark in brackets: "28.77 / 0.826 (8 of 21)".
 _REMARK = re.compile(r"<td>([-+\d][^<(]*) \(([^<]+)\)</td>")
 _OWN_ROW = re.compile(rf"<tr>(\s*<td[^>]*>{CODEC}\b)")
@@ -54,29 +47,12 @@ def write_page(path: Path, bench: BenchResult) -> None:
     parts = {
         "title": escape(bench.title),
         "environment": escape(bench.environment),
-        "style": _asset("page.css"),
-        "plotly": _plotly_script(),
-        "scripts": "\n".join(map(_asset, SCRIPTS)),
         "tables": _tables(bench.points),
         "videos": "\n".join(_embedded_videos(bench.media)),
-        "data": _to_json(_page_data(bench)),
     }
-    page = Template(_asset("page.html")).substitute(parts)
+    page = fill_page("page.html", SCRIPTS, parts, _page_data(bench))
     with write_beside(path) as file:
-        file.write(page.encode())
-
-
-def _asset(name: str) -> str:
-    return (files("imfcodec.evaluation") / "web" / name).read_text(encoding="utf-8")
-
-
-def _plotly_script() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise UsageError("the page needs the package plotly; run pip install 'imfcodec[bench]'") from error
-    script: str = get_plotlyjs()
-    return script
+        file.write(page)
 
 
 def _tables(points: Sequence[RatePoint]) -> str:
@@ -106,12 +82,10 @@ def _section(to_html: Callable[..., str], title: str, text: str) -> str:
 def _embedded_videos(media: Sequence[ClipMedia]) -> Iterable[str]:
     for index, clip in enumerate(media):
         for place, path in enumerate(clip.videos.values()):
-            kind = mimetypes.guess_type(path.name)[0] or "video/mp4"
             try:
-                content = base64.b64encode(path.read_bytes()).decode()
+                yield embed_video(path, _video_id(index, place))
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); run the benchmark again") from error
-            yield f'<script type="text/plain" id="{_video_id(index, place)}" data-type="{kind}">{content}</script>'
 
 
 def _video_id(clip: int, place: int) -> str:
@@ -164,16 +138,3 @@ def _media_entry(index: int, media: ClipMedia) -> dict[str, Any]:
         "videos": videos,
         "spending": [dict(packet) for packet in media.spending],
     }
-
-
-def _to_json(value: Any) -> str:
-    """JSON that may stand inside a script element."""
-    return json.dumps(_rounded(value), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -8,16 +8,21 @@ and devices are written to as they are.
 
 from imfcodec.files.folder import OutputFolder
 from imfcodec.files.input import list_folder, open_input
+from imfcodec.files.lines import AppendedLines
 from imfcodec.files.output import OutputFile, write_beside
 from imfcodec.files.series import series_names
 from imfcodec.files.targets import check_distinct, check_name, check_target, make_folder, named_errors
+from imfcodec.files.unfinished import UnfinishedFile, keep_beside
 
 __all__ = [
+    "AppendedLines",
     "OutputFile",
     "OutputFolder",
+    "UnfinishedFile",
     "check_distinct",
     "check_name",
     "check_target",
+    "keep_beside",
     "list_folder",
     "make_folder",
     "named_errors",

@@ -98,7 +98,9 @@ def _length_tables(device: torch.device) -> _LengthTables:
         def lengths(shift: float, ahead: int) -> Tensor:
             scales = SCALE_MIN * torch.exp((torch.arange(SCALE_LEVELS, dtype=torch.float64) + shift) * SCALE_RATIO)
             reach = (TAIL_REACH * tail_scale(scales)).floor()
-            return code_length(torch.minimum(magnitudes, reach[:, None]) + ahead, scales[:, None].expand(-1, FARTHEST + 1))
+            return code_length(
+                torch.minimum(magnitudes, reach[:, None]) + ahead, scales[:, None].expand(-1, FARTHEST + 1)
+            )
 
         bits = lengths(0, 0)
         by_row = (lengths(ROW_SHIFT, 0) - lengths(-ROW_SHIFT, 0)) / (2 * ROW_SHIFT)

@@ -1,10 +1,13 @@
 """Change of size and of sample range, with FFmpeg's scaler."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from imfcodec.frames import Frame
+from imfcodec.frames import Frame, VideoFormat
 from imfcodec.video.planes import FULL_RANGE, LIMITED_RANGE, from_picture, to_picture
 
 # Bicubic with accurate rounding, as `scale=flags=bicubic+accurate_rnd` has it.
@@ -22,6 +25,19 @@ def rescale(frames: Iterable[Frame], width: int, height: int) -> list[Frame]:
     """
     scaler = VideoReformatter()
     return [_rescale(scaler, frame, width, height) for frame in frames]
+
+
+def upright(frame: Frame, video: VideoFormat) -> tuple[Frame, VideoFormat]:
+    """A frame as it is meant to be seen: with square pixels, and turned as the format says."""
+    turns = video.rotation // 90
+    width = max(2, round(video.width * video.sample_aspect / 2) * 2)
+    if video.sample_aspect != 1:
+        height = -(-video.height // 2) * 2
+        frame, video = rescale([frame], width, height)[0], replace(video, width=width, height=height)
+    y, u, v = (np.ascontiguousarray(np.rot90(plane, -turns)) for plane in (frame.y, frame.u, frame.v))
+    height, width = (video.height, video.width) if turns % 2 == 0 else (video.width, video.height)
+    shown = replace(video, width=width, height=height, sample_aspect=Fraction(1), rotation=0)
+    return Frame(y, u, v, frame.pts), shown
 
 
 def limit_range(frames: Iterable[Frame]) -> Iterator[Frame]:

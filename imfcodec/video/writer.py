@@ -4,6 +4,7 @@
 |---|---|---|
 | `.mp4` | H.264, visually lossless (CRF 10); an odd size is padded to even by repeating the edge | copied |
 | `.mkv` | FFV1, lossless; time stamps in milliseconds | copied |
+| either | another codec, see `VideoCoding`; the subtitles and chapters of `Extras` | copied |
 | `.y4m`, binary stream | the exact frames, evenly spaced | none |
 | folder, `%05d.png` | one 8-bit RGB picture a frame, numbered from 1; `%%` is a percent sign | none |
 | pipe or device without such a suffix | as `.y4m` | none |
@@ -37,13 +38,12 @@ from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, s
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
 from imfcodec.video.adts import AdtsStripper
 from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.coding import PictureEncoder, VideoCoding, picture_encoder
+from imfcodec.video.extras import Extras
 from imfcodec.video.matroska import set_display_aspect
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 
-_CONTAINERS = {
-    ".mp4": ("mp4", "libx264", {"crf": "10", "preset": "medium"}),
-    ".mkv": ("matroska", "ffv1", {"level": "3"}),
-}
+_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska"}
 SOUND_SUFFIXES = frozenset(_CONTAINERS)
 # The head waits for the first frames: their order, and the kind of AAC, are known only then.
 _PIPE_OPTIONS = {".mp4": {"movflags": "frag_keyframe+delay_moov+default_base_moof"}}
@@ -69,6 +69,8 @@ def open_writer(
     *,
     audio: AudioTrack | None = None,
     overwrite: bool = False,
+    coding: VideoCoding | None = None,
+    extras: Extras | None = None,
 ) -> "ClipWriter":
     """Open a target for writing; use the result as a context manager.
 
@@ -78,17 +80,22 @@ def open_writer(
         format: format of the frames to come.
         audio: sound track whose packets will come; left out where the target holds no sound.
         overwrite: replace what is there.
+        coding: how pictures are coded in .mp4 and .mkv; None is as the table above has it.
+        extras: what is to be copied into .mp4 and .mkv; the caller closes it.
     Raises:
-        UsageError: unknown kind of target, it exists, its folder does not, or it cannot hold this sound.
+        UsageError: unknown kind of target, it exists, its folder does not, or it cannot hold this sound or codec.
     """
+    suffix = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
+    if (coding or extras) and suffix not in _CONTAINERS:
+        raise UsageError(f"{path}: a codec, subtitles and chapters can be chosen for .mp4 and .mkv alone; name one")
     if not isinstance(path, str | Path):
         return _Y4mWriter(_StreamSink(path), format)
     check_name(path)
     if _is_series(path):
         return _PngWriter(path, format, overwrite)
-    suffix = Path(path).suffix.lower()
     if suffix in _CONTAINERS:
-        return _ContainerWriter(OutputFile(path, overwrite=overwrite), suffix, format, audio)
+        encoder = picture_encoder(coding or VideoCoding(), suffix, format.width, format.height, str(path))
+        return _ContainerWriter(OutputFile(path, overwrite=overwrite), suffix, format, encoder, audio, extras)
     if suffix == ".y4m" or _is_pipe(path):
         return _Y4mWriter(OutputFile(path, overwrite=overwrite), format)
     raise UsageError(f"{path}: unknown kind of target; use .mp4, .mkv, .y4m, a folder/ or a %05d.png pattern")
@@ -136,7 +143,7 @@ class ClipWriter(ABC):
             ImfError: the target cannot be written.
         """
         self._check_shape(frame)
-        with _named_errors(self._name):
+        with write_errors(self._name):
             self._write(frame)
         self._frame_count += 1
 
@@ -161,7 +168,7 @@ class ClipWriter(ABC):
         try:
             if not self._frame_count:
                 raise InputError(f"{self._name}: nothing to write, there are no frames")
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._finish()
         except BaseException:
             self.abort()
@@ -202,7 +209,7 @@ class ClipWriter(ABC):
 
 
 @contextlib.contextmanager
-def _named_errors(name: str) -> Iterator[None]:
+def write_errors(name: str) -> Iterator[None]:
     """Turn failures of the disk and of FFmpeg into one-line errors that name the target."""
     try:
         with named_errors(name):
@@ -258,14 +265,24 @@ class _ContainerWriter(ClipWriter):
     holds_audio = True
     holds_times = True
 
-    def __init__(self, sink: OutputFile, suffix: str, format: VideoFormat, audio: AudioTrack | None) -> None:
+    def __init__(
+        self,
+        sink: OutputFile,
+        suffix: str,
+        format: VideoFormat,
+        encoder: PictureEncoder,
+        audio: AudioTrack | None,
+        extras: Extras | None,
+    ) -> None:
         super().__init__(sink.name, format)
         self._sink = sink
+        self._encoder = encoder
         self._audio = audio
+        self._extras = extras
         self._frame_ticks = max(1, round(1 / (format.frame_rate * format.time_base)))
         self._pending: Frame | None = None  # a frame's duration is known when the next one comes
         self._fill = PcmFiller(audio) if audio else None
-        container_name, codec, options = _CONTAINERS[suffix]
+        container_name = _CONTAINERS[suffix]
         can_seek = sink.file.seekable()
         self._patches_aspect = can_seek and container_name == "matroska" and format.sample_aspect != 1
         extra = {} if can_seek else _PIPE_OPTIONS.get(suffix, {})
@@ -273,23 +290,27 @@ class _ContainerWriter(ClipWriter):
             # Checksums over the head would not survive that the shape of pixels is put into it.
             extra = {"write_crc32": "0"}
         try:
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container = av.open(f"file:{sink.path}", "w", format=container_name, container_options=extra)
-            self._video_stream = self._add_video(self._container, codec, options)
+            self._video_stream = self._add_video(self._container)
             self._audio_stream = add_copied_stream(self._container, audio) if audio else None
+            if extras:
+                extras.open(self._container, suffix)
             self._strip = AdtsStripper(self._audio_stream) if self._audio_stream and suffix == ".mp4" else None
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container.start_encoding()
         except BaseException:
             self.abort()
             raise
 
-    def _add_video(self, container: OutputContainer, codec: str, options: dict[str, str]) -> VideoStream:
-        video = self._format
-        stream = container.add_stream(codec, rate=video.frame_rate, options=options)
+    def _add_video(self, container: OutputContainer) -> VideoStream:
+        video, encoder = self._format, self._encoder
+        stream = container.add_stream(encoder.name, rate=video.frame_rate, options=dict(encoder.options))
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
-        even = 2 if codec == "libx264" else 1
+        if encoder.tag:
+            context.codec_tag = encoder.tag
+        even = 2 if encoder.even else 1
         context.width = -(-video.width // even) * even
         context.height = -(-video.height // even) * even
         context.pix_fmt = "yuv420p"
@@ -313,6 +334,9 @@ class _ContainerWriter(ClipWriter):
         if alone:
             picture.pict_type = PictureType.I
         self._container.mux(self._video_stream.encode(picture))
+        if self._extras:
+            for packet in self._extras.until(float((frame.pts + duration) * self._format.time_base)):
+                self._container.mux(packet)
 
     def write_audio(self, packet: AudioPacket) -> None:
         if self._audio is None or self._audio_stream is None or self._fill is None:
@@ -320,7 +344,7 @@ class _ContainerWriter(ClipWriter):
         for piece in self._fill(packet):
             copied = make_packet(piece, self._audio.time_base)
             copied.stream = self._audio_stream
-            with _named_errors(self._name):
+            with write_errors(self._name):
                 self._container.mux(self._strip(copied) if self._strip else copied)
 
     def _finish(self) -> None:
@@ -410,7 +434,12 @@ def write_picture(path: str | Path, frame: Frame, video: VideoFormat) -> None:
         OutputError: it cannot be written.
     """
     with write_beside(path) as file:
-        file.write(_to_png(_open_png_encoder(video), frame, video))
+        file.write(png_bytes(frame, video))
+
+
+def png_bytes(frame: Frame, video: VideoFormat) -> bytes:
+    """A frame as the bytes of a PNG file."""
+    return _to_png(_open_png_encoder(video), frame, video)
 
 
 def rgb_pixels(frame: Frame, video: VideoFormat) -> npt.NDArray[np.uint8]:

@@ -14,16 +14,10 @@ OPTIONS = api.EncodeOptions(quality=20, golden_interval=4, key_interval=6)
 
 
 @pytest.fixture(scope="module")
-def model():
-    """The default model, loaded once for all tests here."""
-    return api.Model(device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def stream(face_y4m, model):
+def stream(face_y4m, tiny):
     """The small talking face in two groups, as bytes."""
     target = io.BytesIO()
-    api.Encoder(OPTIONS, model=model).encode(face_y4m, target)
+    api.Encoder(OPTIONS, model=tiny).encode(face_y4m, target)
     return target.getvalue()
 
 
@@ -34,38 +28,38 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in planes)
 
 
-def test_one_encoder_makes_the_same_stream_again_and_as_the_function(face_y4m, model, stream):
-    encoder, target, other = api.Encoder(OPTIONS, model=model), io.BytesIO(), io.BytesIO()
+def test_one_encoder_makes_the_same_stream_again_and_as_the_function(face_y4m, tiny, stream):
+    encoder, target, other = api.Encoder(OPTIONS, model=tiny), io.BytesIO(), io.BytesIO()
     stats = encoder.encode(face_y4m, target)
     assert stats == replace(stats, frames=10, byte_count=len(stream))
     encoder.encode(face_y4m, other)
     assert target.getvalue() == other.getvalue() == stream
     again = io.BytesIO()
-    api.encode(face_y4m, again, OPTIONS, quality=20, model=model)
+    api.encode(face_y4m, again, OPTIONS, quality=20, model=tiny)
     assert again.getvalue() == stream
-    api.encode(face_y4m, smaller := io.BytesIO(), OPTIONS, quality=0, model=model)
+    api.encode(face_y4m, smaller := io.BytesIO(), OPTIONS, quality=0, model=tiny)
     assert len(smaller.getvalue()) < len(stream)
 
 
-def test_frames_of_the_callers_own(face_format, face_frames, model, stream, tmp_path):
+def test_frames_of_the_callers_own(face_format, face_frames, tiny, stream, tmp_path):
     """Fed frame by frame, a clip gives the stream its file gives; those of another size are refused."""
     target = io.BytesIO()
     plain = replace(face_format, colour=Colour())  # Y4M does not tell
     clip = api.Clip(plain, (frame for frame in face_frames), last_duration=1)
-    assert api.Encoder(OPTIONS, model=model).encode_clip(clip, target).frames == 10
+    assert api.Encoder(OPTIONS, model=tiny).encode_clip(clip, target).frames == 10
     assert target.getvalue() == stream
     wrong = api.Clip(replace(face_format, width=94), iter(face_frames))
     with pytest.raises(InputError, match="96x80 in a clip of 94x80"):
-        api.Encoder(model=model).encode_clip(wrong, tmp_path / "wrong.imf")
+        api.Encoder(model=tiny).encode_clip(wrong, tmp_path / "wrong.imf")
     with pytest.raises(InputError, match="no frames"):
-        api.Encoder(model=model).encode_clip(api.Clip(face_format, iter(())), tmp_path / "none.imf")
+        api.Encoder(model=tiny).encode_clip(api.Clip(face_format, iter(())), tmp_path / "none.imf")
     assert not list(tmp_path.iterdir())
 
 
-def test_decoder_goes_on_where_it_stopped(model, stream):
-    frames = list(api.decode_frames(io.BytesIO(stream), model=model))
+def test_decoder_goes_on_where_it_stopped(tiny, stream):
+    frames = list(api.decode_frames(io.BytesIO(stream), model=tiny))
     assert len(frames) == 10
-    with api.Decoder(io.BytesIO(stream), model=model) as decoder:
+    with api.Decoder(io.BytesIO(stream), model=tiny) as decoder:
         assert decoder.format == decoder.header.format and (decoder.format.width, decoder.format.height) == (96, 80)
         first = next(decoder)
         batches = list(decoder.batches(4))
@@ -74,33 +68,33 @@ def test_decoder_goes_on_where_it_stopped(model, stream):
     assert same([first, *(frame for batch in batches for frame in batch)], frames)
 
 
-def test_closed_decoder_has_no_frames(model, stream, tmp_path):
+def test_closed_decoder_has_no_frames(tiny, stream, tmp_path):
     """A path is closed with the decoder, also half-way; a stream of the caller's is not."""
     path = tmp_path / "face.imf"
     path.write_bytes(stream)
     source = io.BytesIO(stream)
     for place in (path, source):
-        with api.Decoder(place, model=model) as decoder:
+        with api.Decoder(place, model=tiny) as decoder:
             next(decoder)
         assert not list(decoder)
     assert not source.closed
 
 
-def test_model_is_loaded_once_and_checked(model, stream):
+def test_model_is_loaded_once_and_checked(tiny, stream):
     assert api.Model("nobody").file is None and api.Model("x.safetensors").file == "x.safetensors"
-    assert model.load() is model.load() is model.load(model.model_id)
+    assert tiny.load() is tiny.load() is tiny.load(tiny.model_id)
     with pytest.raises(ModelError, match="nobody"):
         api.Model("nobody").load()
     name = next(row["name"] for row in api.list_models() if row["default"])
     with pytest.raises(ModelError, match="made with model 00"):
         api.Model(name, device="cpu").load(bytes(8))
     with pytest.raises(ModelError, match="needs model 00"):
-        model.load(bytes(8))
+        api.Model(device="cpu").load(bytes(8))
     with pytest.raises(UsageError, match="0 threads"):
         api.Model(threads=0)
 
 
-def test_threads_are_the_models_only_while_it_computes(face_y4m, stream):
+def test_threads_are_the_models_only_while_it_computes(tiny_file, stream):
     """Neither between two frames, nor after them or an error, does the process have another number of threads."""
     import torch
 
@@ -119,7 +113,7 @@ def test_threads_are_the_models_only_while_it_computes(face_y4m, stream):
             seen.append((index, torch.get_num_threads()))
     assert seen == [(0, before), (1, before)] and during == [before + 1] * 2
     assert torch.get_num_threads() == before
-    list(api.decode_frames(io.BytesIO(stream), device="cpu", threads=before + 1))
+    list(api.decode_frames(io.BytesIO(stream), model=str(tiny_file), device="cpu", threads=before + 1))
     assert torch.get_num_threads() == before
 
 

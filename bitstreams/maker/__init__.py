@@ -1,0 +1,1 @@
+"""Makes the conformance streams; `python bitstreams/make.py` runs it."""
