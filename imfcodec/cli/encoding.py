@@ -49,7 +49,7 @@ codec_options = options(
         help="offline looks ahead; low-delay sends each frame on its own.",
     ),
     click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
-    click.option("--key-interval", type=int, help="Frames between key frames. [default: scene cuts, every 2000]"),
+    click.option("--key-interval", type=int, help="Frames between key frames. [default: by need]"),
     click.option(
         "--audio",
         default="copy",

@@ -20,7 +20,8 @@ from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
 
 QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
-LONGEST_GROUP = 2000  # frames; until then decodes in float32 and bfloat16 drift apart by less than a level on average
+# Frames, by structure; until then decodes in float32 and bfloat16 drift apart by less than a level on average.
+LONGEST_GROUP = {"offline": 1000, "low-delay": 250}
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
@@ -89,8 +90,9 @@ class Encoder:
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order."""
         source = _Lookahead(frames)
+        longest = self.settings.key_interval or LONGEST_GROUP[self.settings.structure]
         while source.peek() is not None:
-            yield from self._encode_group(_GroupFrames(source, self.settings.key_interval or LONGEST_GROUP))
+            yield from self._encode_group(_GroupFrames(source, longest))
 
     @torch.inference_mode()
     def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:

@@ -17,8 +17,8 @@ class EncoderSettings:
         structure: "offline" looks ahead a chunk; "low-delay" sends every frame on its own.
         golden_interval: frames from one golden frame to the next, 1..32; None chooses by measured rate and distortion
             (offline) or by quality (low delay).
-        key_interval: frames after which a new group is opened; None opens one at scene cuts and every
-            2000 frames, which bounds how far decoders drift apart (docs/reliability.md).
+        key_interval: frames after which a new group is opened; None opens one at scene cuts and after
+            1000 frames, 250 in low delay, which bounds how far decoders drift apart (docs/reliability.md).
     """
 
     quality: float = 50

@@ -210,7 +210,7 @@ def test_key_interval_opens_groups(model):
 
 def test_groups_do_not_grow_without_end(model, monkeypatch):
     """Decoders of different precision drift apart until a key frame comes."""
-    monkeypatch.setattr(encoders, "LONGEST_GROUP", 3)
+    monkeypatch.setitem(encoders.LONGEST_GROUP, "low-delay", 3)
     packets = encode(model, face(64, 64, 7), structure="low-delay")
     assert [number for number, p in enumerate(packets) if p.kind is PacketKind.KEY] == [0, 3, 6]
     assert sum(p.kind is PacketKind.KEY for p in encode(model, face(64, 64, 7), key_interval=5)) == 2
