@@ -70,12 +70,14 @@ class Frame:
         y: uint8 [H, W] luma.
         u, v: uint8 [ceil(H / 2), ceil(W / 2)] chroma.
         pts: presentation time in ticks of the format's time base; strictly increasing within a video.
+        concealed: made up for a lost frame of a stream, or predicted from one.
     """
 
     y: Plane
     u: Plane
     v: Plane
     pts: int
+    concealed: bool = False
 
 
 @dataclass(frozen=True)

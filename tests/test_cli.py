@@ -263,7 +263,7 @@ def test_sound_a_target_cannot_hold_becomes_opus(imf, sound_clip, tmp_path):
 
 
 def test_bad_sound_does_not_stop_the_pictures(imf, sound_clip, tmp_path):
-    """Without --conceal nonsense about sound is an error; with it the pictures come alone."""
+    """Without --on-error conceal nonsense about sound is an error; with it the pictures come alone."""
     whole, odd = tmp_path / "whole.imf", tmp_path / "odd.imf"
     assert imf("encode", sound_clip, whole).code == 0
     with whole.open("rb") as file, odd.open("wb") as target:
@@ -275,7 +275,7 @@ def test_bad_sound_does_not_stop_the_pictures(imf, sound_clip, tmp_path):
                 writer.write_video(item)
         writer.close()
     assert fails(imf("decode", odd, tmp_path / "out.mkv"), 3)
-    result = imf("decode", odd, tmp_path / "out.mkv", "--conceal")
+    result = imf("decode", odd, tmp_path / "out.mkv", "--on-error", "conceal")
     assert result.code == 0 and "the sound is left out" in result.err
     assert imf("decode", odd, tmp_path / "quiet.mkv", "--audio", "none").code == 0
     with open_clip(tmp_path / "out.mkv") as clip:
@@ -523,7 +523,7 @@ def test_model_missing_or_different(imf, face_y4m, stream, tmp_path):
 
 def test_concealed_losses(imf, damaged, tmp_path):
     """Exit code 6: all frames are there, the lost ones made up, and the last line says how many."""
-    result = imf("decode", damaged, tmp_path / "out.y4m", "--conceal")
+    result = imf("decode", damaged, tmp_path / "out.y4m", "--on-error", "conceal")
     assert result.code == 6, result.err
     assert re.search(r"10 frames, .*, \d+ concealed, 1 packets lost", result.err)
     with open_clip(tmp_path / "out.y4m") as clip:

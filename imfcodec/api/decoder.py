@@ -43,7 +43,7 @@ class Decoder:
     Args:
         source: path or binary stream; a stream of the caller's stays open.
         model: a `Model`, its name or path; None finds the one the stream names.
-        conceal: decode past damage, covering lost frames, instead of raising an error.
+        conceal: decode past damage, making up lost frames (`Frame.concealed`), instead of raising an error.
         native: give frames of the coded size instead of scaling them to the shown size.
         limits: what the stream may ask for at most.
 

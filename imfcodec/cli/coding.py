@@ -16,6 +16,7 @@ from imfcodec.cli.options import (
     json_option,
     limit_options,
     model_options,
+    on_error_option,
     overwrite_option,
     progress_option,
     reporter,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @model_options
 @dtype_option
 @engine_option
-@click.option("--conceal", is_flag=True, help="Decode past damage, covering what is lost (exit code 6).")
+@on_error_option
 @click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @click.option(
@@ -61,7 +62,7 @@ def decode(
     threads: int | None,
     dtype: str,
     engine: str,
-    conceal: bool,
+    on_error: str,
     native: bool,
     audio: str,
     codec: str | None,
@@ -90,7 +91,7 @@ def decode(
             threads=threads,
             dtype=dtype,
             engine=engine,
-            conceal=conceal,
+            conceal=on_error == "conceal",
             native=native,
             audio=audio,
             coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,

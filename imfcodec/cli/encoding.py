@@ -50,9 +50,7 @@ codec_options = options(
         help="offline looks ahead; low-delay sends each frame on its own.",
     ),
     click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
-    click.option(
-        "--key-interval", "--keyint", type=int, help="Frames between key frames. [default: start and scene cuts]"
-    ),
+    click.option("--key-interval", "--keyint", type=int, help="Frames between key frames. [default: by need]"),
     click.option(
         "--scenecut/--no-scenecut", "scene_cuts", default=True, show_default=True, help="Key frames at scene cuts?"
     ),

@@ -36,6 +36,13 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 
 
 overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing output.")
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["stop", "conceal"]),
+    default="stop",
+    show_default=True,
+    help="Damage: stop at it, or go on and make up what is lost (exit code 6).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 progress_option = click.option(
     "--progress",

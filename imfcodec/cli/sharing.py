@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imfcodec.cli.options import as_target, dtype_option, limit_options, model_options, overwrite_option
+from imfcodec.cli.options import (
+    as_target,
+    dtype_option,
+    limit_options,
+    model_options,
+    on_error_option,
+    overwrite_option,
+)
 from imfcodec.cli.printing import say
 
 if TYPE_CHECKING:
@@ -36,14 +43,14 @@ def demux(source: str, target: str, overwrite: bool) -> None:
 @click.command()
 @click.argument("stream")
 @click.option("--player", type=click.Choice(["ffplay", "mpv"]), help="Player to use. [default: the first there is]")
-@click.option("--conceal", is_flag=True, help="Play past damage, covering what is lost.")
+@on_error_option
 @model_options
 @dtype_option
 @limit_options
 def play(
     stream: str,
     player: str | None,
-    conceal: bool,
+    on_error: str,
     model: str | None,
     device: str,
     threads: int | None,
@@ -60,7 +67,7 @@ def play(
         device=device,
         threads=threads,
         dtype=dtype,
-        conceal=conceal,
+        conceal=on_error == "conceal",
         limits=limits,
         say=lambda line: say(f"imfcodec: {line}"),
     )

@@ -1,12 +1,14 @@
 """Packets to frames. Sees the file's bytes and nothing else."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.codec.chunks import read_chunk, runs
+from imfcodec.codec.concealment import Concealment, Shown
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.errors import CorruptStreamError
@@ -23,9 +25,10 @@ class Decoder:
 
     Args:
         observe: is told the bits of every step, see `models.executor.Observer`.
+        conceal: go on after payloads that cannot be decoded; lost packets are covered in any case.
 
     Attributes:
-        concealed_frames: frames made up for lost ones, so far.
+        concealed_frames: frames made up for lost ones or predicted from such, so far.
     """
 
     def __init__(
@@ -39,74 +42,76 @@ class Decoder:
         luma = torch.zeros(1, 1, height, width, device=model.device)
         self._like = Picture(luma, luma.new_zeros(1, 2, height // 2, width // 2))
         self._group: Group | None = None
-        self._last: Frame | None = None
+        self._distance = 0  # of the last golden frame of low delay from its anchor
 
     def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         """Yield frames in display order.
 
-        A lost packet costs its own frames: the last good frame is repeated. What builds on them is predicted from the
-        last good reference and counts as concealed until the next key frame.
+        A lost packet costs its own frames, which `codec.concealment` makes up. What builds on them is predicted from
+        the last good reference and counts as concealed until the next key frame.
 
         Raises:
             CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
         """
-        latest: int | None = None
-        for frame in self._frames(packets):
-            if latest is None or frame.pts > latest:  # a damaged frame count may have covered too many
-                latest = frame.pts
-                yield frame
+        blank = to_frames(self._like, self._width, self._height, [0])[0]
+        for frame in Concealment(self.model, blank).fill(_rising(self._shown(packets))):
+            self.concealed_frames += frame.concealed
+            yield frame
 
-    def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
+    def _shown(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Shown]:
         for packet in packets:
             if isinstance(packet, LostPacket):
-                yield from self._lose(packet.pts, golden=packet.kind is not PacketKind.DELAY_TOKEN)
-            elif packet.kind is not PacketKind.KEY and self._group is None:
-                if self._last is None and not self.concealed_frames:
-                    raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
-                yield from self._conceal(packet.pts)
-            else:
+                yield from self._lose(packet)
+            elif self._conceals:
                 yield from self._try_packet(packet)
+            else:
+                yield from self._decode_packet(packet)
 
-    def _try_packet(self, packet: VideoPacket) -> Iterator[Frame]:
-        """Decode a packet; where that fails, conceal it if that is asked for."""
+    def _try_packet(self, packet: VideoPacket) -> Iterator[Shown]:
+        """Decode a packet, or lose it where that fails, before or midway."""
         done = 0
         try:
             for frame in self._decode_packet(packet):
                 done += 1
                 yield frame
-        except CorruptStreamError:
-            if not self._conceals:
-                raise
-            yield from self._lose(packet.pts[done:], golden=packet.kind is not PacketKind.DELAY_TOKEN)
+        except CorruptStreamError as error:
+            if self._has_another_place(packet):
+                yield from self._try_packet(packet)
+                return
+            rest = packet.pts[done:]
+            yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
 
-    def _lose(self, pts: Sequence[int], *, golden: bool) -> Iterator[Frame]:
-        if pts and self._group is not None:
-            self._group.lose(len(pts), golden=golden)
-        yield from self._conceal(pts)
+    def _has_another_place(self, packet: VideoPacket) -> bool:
+        """Whether a golden frame of low delay can be tried at the usual distance from its anchor.
 
-    def _conceal(self, pts: Sequence[int]) -> Iterator[Frame]:
-        if self._last is None:
-            self._last = to_frames(self._like, self._width, self._height, [0])[0]
-        for time in pts:
-            self.concealed_frames += 1
-            yield Frame(self._last.y, self._last.u, self._last.v, time)
+        Its symbols depend on the distance, which is wrong where token frames went missing, or came again, unnoticed.
+        """
+        group = self._group
+        if packet.kind is not PacketKind.DELAY_GOLDEN or group is None or self._distance in (0, group.before + 1):
+            return False
+        group.before = self._distance - 1
+        return True
+
+    def _lose(self, packet: LostPacket) -> Iterator[int]:
+        if self._group is not None and packet.frame_count != 0:
+            self._group.lose(packet.frame_count, golden=packet.kind is not PacketKind.DELAY_TOKEN)
+        yield from packet.pts
 
     def _decode_packet(self, packet: VideoPacket) -> Iterator[Frame]:
         pictures = self._pictures(packet)
         for time in packet.pts:
             with torch.inference_mode(), self.model.autocast():
                 frame = to_frames(next(pictures), self._width, self._height, [time])[0]
-            self._last = frame
             assert self._group is not None, "a packet that was decoded belongs to a group"
-            self.concealed_frames += not self._group.intact
-            yield frame
+            yield frame if self._group.intact else replace(frame, concealed=True)
 
     def _pictures(self, packet: VideoPacket) -> Iterator[Picture]:
-        reader = SymbolReader(self.model.tables, packet.payload, count=self._observe is not None)
+        check = packet.kind is not PacketKind.DELAY_TOKEN
+        reader = SymbolReader(self.model.tables, packet.payload, count=self._observe is not None, check=check)
         executor = Executor(self.model.network, reader, self._observe)
         if packet.kind is PacketKind.KEY:
             known = executor.key(torch.tensor([packet.key_qindex], device=self.model.device), self._like, None)
-            reader.range.check()
+            reader.finish()
             self._group = Group.open(known)
             yield _picture(known)
         else:
@@ -114,15 +119,17 @@ class Decoder:
 
     def _chunk(self, packet: VideoPacket, reader: SymbolReader, executor: Executor) -> Iterator[Picture]:
         group = self._group
-        assert group is not None, "checked by decode"
+        if group is None:
+            raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
         chunk = read_chunk(packet, group.before, reader)
         if not chunk.golden and group.before not in group.known:
             raise CorruptStreamError("a token frame builds on one that was lost; decode with concealment")
         qindices, known, levels = to_qindices(packet.quantisers, self.model.device), group.known, plan(chunk)
         for level in levels:
             executor.run(level, known, qindices, None)
-        if packet.kind is not PacketKind.DELAY_TOKEN:
-            reader.range.check()
+        reader.finish()
+        if packet.kind is PacketKind.DELAY_GOLDEN:
+            self._distance = chunk.before + 1
         group.pass_over(executor, chunk)
         yield from shown(levels, known, qindices, executor)
 
@@ -139,6 +146,16 @@ class Decoder:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, qindices, None)
             group.pass_over(executor, chunk)
+
+
+def _rising(shown: Iterator[Shown]) -> Iterator[Shown]:
+    """Leave out what is not later than everything before: a damaged frame count may have covered too many."""
+    latest: int | None = None
+    for item in shown:
+        pts = item.pts if isinstance(item, Frame) else item
+        if latest is None or pts > latest:
+            latest = pts
+            yield item
 
 
 def shown(

@@ -28,10 +28,15 @@ class Group:
         """The group that a key frame opens."""
         return cls({0: key})
 
-    def lose(self, frames: int, *, golden: bool) -> None:
-        """Go on after a loss: what follows is predicted from the anchor before it."""
+    def lose(self, frames: int | None, *, golden: bool) -> None:
+        """Go on after a loss: what follows is predicted from the anchor before it.
+
+        Args:
+            frames: how many were lost, None if unknown.
+            golden: one of them was, or may have been, a golden frame.
+        """
         self.known = {0: self.known[0]}
-        self.before = 0 if golden else self.before + frames
+        self.before = 0 if golden else self.before + (frames or 0)
         self.intact = self.intact and not golden
 
     def pass_over(self, executor: Executor, chunk: Chunk) -> None:

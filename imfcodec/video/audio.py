@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
-from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 
 from imfcodec.errors import InputError, UsageError
@@ -25,7 +24,6 @@ _MAX_SAMPLE_RATE = 768_000
 _MAX_PTS = 1 << 62
 # Sound may be off its stamps by a hundredth of a second: more than rounding, less than anyone notices.
 _SYNC_PARTS = 100
-_ADTS_MARK = 0xFFF  # the first 12 bits of an AAC packet that describes itself
 _MAX_GAP_SECONDS = 24 * 3600
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -304,22 +302,6 @@ class OpusEncoder:
         frame.sample_rate, frame.pts, frame.time_base = OPUS_RATE, self._end, Fraction(1, OPUS_RATE)
         self._end += len(samples)
         yield from map(_to_audio_packet, self._encoder.encode(frame))
-
-
-class AdtsStripper:
-    """Takes the heads off AAC packets that describe themselves, as in transport streams; MP4 describes them once.
-
-    FFmpeg does so by itself for MP4 files, but not for their fragments. All other packets pass as they are.
-    """
-
-    def __init__(self, stream: AudioStream) -> None:
-        is_aac = stream.codec_context.name == "aac"
-        self._filter = BitStreamFilterContext("aac_adtstoasc", stream) if is_aac else None
-
-    def __call__(self, packet: av.Packet) -> list[av.Packet]:
-        """Return the packet as MP4 wants it."""
-        is_adts = int.from_bytes(bytes(packet)[:2], "big") >> 4 == _ADTS_MARK
-        return self._filter.filter(packet) if self._filter and is_adts else [packet]
 
 
 class PcmFiller:

@@ -15,7 +15,8 @@ import av
 from imfcodec.errors import InputError, UsageError
 from imfcodec.files import named_errors
 from imfcodec.frames import AudioPacket, AudioTrack
-from imfcodec.video.audio import AdtsStripper, PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.adts import AdtsStripper
+from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
 from imfcodec.video.writer import write_errors
 
 FORMATS = {".mp4": "mp4", ".mkv": "matroska"}

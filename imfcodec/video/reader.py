@@ -12,6 +12,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +25,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from imfcodec.errors import InputError, UsageError
-from imfcodec.frames import AudioPacket, Colour, Frame, Plane, VideoFormat
+from imfcodec.frames import AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.adts import read_adts_head
 from imfcodec.video.audio import SoundDecoder, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
 from imfcodec.video.journal import Journal
@@ -106,6 +108,7 @@ class ClipReader:
         self._options, self._limits = options, limits
         self._containers: list[InputContainer] = []
         self._journal = Journal()
+        self._has_adts_heads = False
         self.notes: list[str] = []
         try:
             self._start(audio)
@@ -144,10 +147,20 @@ class ClipReader:
         if self._options.rate and not self._source.is_unstamped(container):
             raise UsageError(f"{name}: has time stamps of its own; leave out --rate")
         self._video_index, self._audio_index = video.index, sound.index if sound else None
-        self.audio = track_of(_audio_stream(container, sound.index), name) if sound else None
+        self.audio = self._describe_sound(container, sound.index) if sound else None
         others = [track for track in tracks if want_audio or track.kind != "audio"]
         self.notes += container_notes(left_out(others, [video, sound]), len(container.chapters()))
         return self._source.video_stream(container, video.index)
+
+    def _describe_sound(self, container: InputContainer, index: int) -> AudioTrack:
+        """The sound track; what each of its packets says of itself (AAC in transport streams) is said once."""
+        track = track_of(_audio_stream(container, index), self._source.name)
+        if track.codec == "aac" and not track.extradata:
+            with self._source.open() as again:
+                head = read_adts_head(_first_packet(again, index))
+            self._has_adts_heads = head is not None
+            track = replace(track, extradata=head.config if head else b"")
+        return track
 
     def _measure(self, container: InputContainer, stream: VideoStream) -> Timeline:
         unstamped = self._source.is_unstamped(container)
@@ -253,7 +266,8 @@ class ClipReader:
         """Yield the packets of the sound track, nothing where `audio` is None; damage ends them early."""
         if self._audio_index is not None and self.audio is not None:
             container = self._open()
-            yield from read_packets(self._raw_sound(container), self.audio.time_base, self._timeline.offset)
+            packets = read_packets(self._raw_sound(container), self.audio.time_base, self._timeline.offset)
+            yield from map(_without_head, packets) if self._has_adts_heads else packets
 
     def decoded_audio(self) -> Iterator[av.AudioFrame]:
         """Yield the sound track decoded, with stamps on the clock of the frames; what is damaged is left out."""
@@ -302,6 +316,20 @@ def _claimed_rates(stream: VideoStream, wanted: Fraction | None, unstamped: bool
     if unstamped:
         rates = [wanted, stream.guessed_rate, stream.codec_context.framerate, stream.average_rate]
     return [rate for rate in map(_fraction, rates) if rate] or [Fraction(25)]
+
+
+def _first_packet(container: InputContainer, index: int) -> bytes:
+    """The first packet of a sound track, empty where there is none that can be read."""
+    try:
+        packets = container.demux(_audio_stream(container, index))
+        return next((bytes(packet) for packet in packets if packet.size), b"")
+    except av.error.FFmpegError:
+        return b""
+
+
+def _without_head(packet: AudioPacket) -> AudioPacket:
+    head = read_adts_head(packet.data)
+    return replace(packet, data=packet.data[head.size :]) if head else packet
 
 
 def _audio_stream(container: InputContainer, index: int) -> AudioStream:

@@ -36,7 +36,8 @@ from av.video.stream import VideoStream
 from imfcodec.errors import InputError, OutputError, UsageError
 from imfcodec.files import OutputFile, OutputFolder, check_name, named_errors, series_names, write_beside
 from imfcodec.frames import AudioPacket, AudioTrack, Frame, Plane, VideoFormat
-from imfcodec.video.audio import AdtsStripper, PcmFiller, add_copied_stream, make_packet
+from imfcodec.video.adts import AdtsStripper
+from imfcodec.video.audio import PcmFiller, add_copied_stream, make_packet
 from imfcodec.video.coding import PictureEncoder, VideoCoding, picture_encoder
 from imfcodec.video.extras import Extras
 from imfcodec.video.matroska import set_display_aspect

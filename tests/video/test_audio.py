@@ -8,6 +8,7 @@ from video_clips import click_and_flash, make_format, make_frames, write_click
 
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack
+from imfcodec.video.adts import read_adts_head
 from imfcodec.video.audio import OpusEncoder, can_copy, require_copyable, transcode_opus
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
@@ -68,6 +69,28 @@ def test_sound_and_pictures_stay_together_in_a_pipe(tmp_path):
     copy_clip(source, tmp_path / "file.mp4")
     click, flash = click_and_flash(tmp_path / "file.mp4")
     assert click_and_flash(got) == pytest.approx((click, flash), abs=0.001)
+
+
+def test_aac_of_a_transport_stream_is_described_once(tmp_path):
+    """Not in a head of seven bytes before every packet; what is left are the packets that an MP4 holds."""
+    for name in ("in.ts", "in.mp4"):
+        write_click(tmp_path / name, "aac", 48000, 1.0)
+    with open_clip(tmp_path / "in.ts") as stream, open_clip(tmp_path / "in.mp4") as file:
+        assert len(stream.audio.extradata) == 2 and file.audio.extradata.startswith(stream.audio.extradata)
+        ours, theirs = ([packet.data for packet in clip.audio_packets()] for clip in (stream, file))
+        assert len(ours) > 50 and ours == theirs[-len(ours) :]
+    click, flash = click_and_flash(tmp_path / "in.ts")
+    for suffix in (".mp4", ".mkv"):
+        copy_clip(tmp_path / "in.ts", tmp_path / f"out{suffix}")
+        copied_click, copied_flash = click_and_flash(tmp_path / f"out{suffix}")
+        assert copied_click - copied_flash == pytest.approx(click - flash, abs=0.003)
+
+
+def test_heads_of_aac_packets_are_read_with_care():
+    head = bytes.fromhex("fff14c4001fffc") + b"x" * 8  # AAC LC, 48 kHz, one channel, 15 bytes
+    assert read_adts_head(head) == (7, bytes.fromhex("1188"))
+    for wrong in (b"", head[:6], head + b"x", head[:-1], b"\x00" + head[1:], head[:2] + b"\x7c" + head[3:]):
+        assert read_adts_head(wrong) is None
 
 
 def test_copied_packets_are_the_same_bytes(tmp_path):
