@@ -36,12 +36,12 @@ class ModelConfig:
         quality_knots: points at which the learned quantisation steps are stored; between them they are interpolated.
     """
 
-    latent_channels: int = 256
-    latent_blocks: int = 2
-    reference_channels: int = 128
+    latent_channels: int = 224
+    latent_blocks: int = 1
+    reference_channels: int = 96
     reference_depth: int = 4
     hyper_channels: int = 12
-    context_channels: int = 128
+    context_channels: int = 96
     context_depth: int = 2
     integer_channels: int = 64
     context_limit: int = 7

@@ -12,6 +12,7 @@ Item = TypeVar("Item")
 # Coding takes so much at most (benchmarks/results/v0.2/speed.md): torch and the model, and so much for each pixel.
 BASE_BYTES = 800 << 20
 _BYTES_PER_PIXEL = 450
+_REFINING_BYTES_PER_PIXEL = 1600  # with what a descent through the decoder keeps for its way back
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Limits:
         if size > self.max_pixels:
             raise LimitError(f"frames of {video.width}x{video.height} are above the limit of {self.max_pixels} pixels")
 
-    def check_memory(self, video: VideoFormat) -> None:
-        """Raise LimitError where coding frames of this size would take more memory than allowed."""
-        needed = BASE_BYTES + _BYTES_PER_PIXEL * video.width * video.height
+    def check_memory(self, video: VideoFormat, *, refining: bool = False) -> None:
+        """Raise LimitError where coding frames of this size takes more memory than allowed; `refining` takes more."""
+        each = _REFINING_BYTES_PER_PIXEL if refining else _BYTES_PER_PIXEL
+        needed = BASE_BYTES + each * video.width * video.height
         if needed > self.max_memory:
             raise LimitError(
                 f"frames of {video.width}x{video.height} take up to {needed >> 20} MiB to code, above the limit of "

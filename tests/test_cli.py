@@ -466,6 +466,8 @@ def test_source_is_never_its_own_target(imf, stream):
         ["encode", "in.y4m", "out.imf", "-q", "101"],
         ["encode", "in.y4m", "out.imf", "--device", "abacus"],
         ["encode", "in.y4m", "out.imf", "--golden-interval", "33"],
+        ["encode", "in.y4m", "out.imf", "--preset", "slowest"],
+        ["encode", "in.y4m", "out.imf", "--temporal", "2"],
         ["encode", "in.y4m", "nowhere/out.imf"],
         ["decode", "in.imf", "out.avi"],
         ["decode", "in.imf", "out.y4m", "--dtype", "float8"],

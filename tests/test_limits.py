@@ -50,6 +50,8 @@ def test_the_defaults_allow_all_that_can_be_coded(face_format):
     largest = replace(face_format, width=MAX_WIDTH, height=MAX_HEIGHT)
     DEFAULT_LIMITS.check_format(largest)
     DEFAULT_LIMITS.check_memory(largest)
+    with pytest.raises(LimitError, match="above the limit of 8192 MiB"):
+        DEFAULT_LIMITS.check_memory(largest, refining=True)
 
 
 def test_frames_are_counted_as_they_come(face_y4m):

@@ -15,6 +15,8 @@ from imfcodec.bitstream.packet import LostPacket, VideoPacket
 from imfcodec.codec.decoder import Decoder
 from imfcodec.entropy.coder import CodingTables, Integers, RangeDecoder
 from imfcodec.frames import Frame
+from imfcodec.light.decoder import LightDecoder
+from imfcodec.light.model import LightModel
 from imfcodec.zoo import LoadedModel
 
 SAMPLES = 5  # rows and columns of the samples taken of each plane
@@ -35,12 +37,13 @@ class Replay:
     last_duration: int
 
 
-def replay(data: bytes, model: LoadedModel, *, conceal: bool = False) -> Replay:
-    """Decode a stream; errors are the decoder's."""
+def replay(data: bytes, model: LoadedModel | LightModel, *, conceal: bool = False) -> Replay:
+    """Decode a stream with torch or with an exported model; errors are the decoder's."""
     reader = StreamReader(io.BytesIO(data), conceal=conceal)
     video = (item for item in reader if isinstance(item, VideoPacket | LostPacket))
     with _recorded_symbols() as symbols:
-        frames = list(Decoder(model, reader.header, conceal=conceal).decode(video))
+        decoder = (LightDecoder if isinstance(model, LightModel) else Decoder)(model, reader.header, conceal=conceal)
+        frames = list(decoder.decode(video))
     return Replay(symbols, frames, reader.last_duration or 0)
 
 
@@ -49,8 +52,8 @@ def _recorded_symbols() -> Iterator[list[list[int]]]:
     packets: list[list[int]] = []
 
     class Recorder(RangeDecoder):
-        def __init__(self, payload: bytes) -> None:
-            super().__init__(payload)
+        def __init__(self, payload: bytes, *, check: bool = True) -> None:
+            super().__init__(payload, check=check)
             self._log: list[int] = []
             packets.append(self._log)
 
@@ -63,7 +66,8 @@ def _recorded_symbols() -> Iterator[list[list[int]]]:
             self._log.append(int(flag := super().decode_flag()))
             return flag
 
-    with mock.patch("imfcodec.latents.symbols.RangeDecoder", Recorder):
+    users = ("imfcodec.latents.symbols", "imfcodec.light.executor")
+    with mock.patch(f"{users[0]}.RangeDecoder", Recorder), mock.patch(f"{users[1]}.RangeDecoder", Recorder):
         yield packets
 
 

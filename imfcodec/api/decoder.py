@@ -16,11 +16,13 @@ from imfcodec.bitstream.container import StreamReader, find_group
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import AudioBatch, LostPacket, VideoPacket
 from imfcodec.errors import UsageError
-from imfcodec.frames import AudioPacket, Frame, VideoFormat
+from imfcodec.frames import AudioPacket, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
+from imfcodec.video.scaling import resized
 
 if TYPE_CHECKING:
     from imfcodec.codec.decoder import Decoder as PacketDecoder
+    from imfcodec.light.decoder import LightDecoder
 
 TakeAudio = Callable[[AudioPacket], None]
 Seconds = float | Fraction
@@ -42,10 +44,12 @@ class Decoder:
         source: path or binary stream; a stream of the caller's stays open.
         model: a `Model`, its name or path; None finds the one the stream names.
         conceal: decode past damage, making up lost frames (`Frame.concealed`), instead of raising an error.
+        native: give frames of the coded size instead of scaling them to the shown size.
         limits: what the stream may ask for at most.
 
     Attributes:
         header: the stream's header.
+        format: size, rate, colour and so on of the frames.
         size: bytes of the stream, None where it is no file.
         bytes_read: bytes of the stream taken so far.
         lost_packets: packets that had to be given up, so far.
@@ -64,6 +68,7 @@ class Decoder:
         *,
         model: Model | str | None = None,
         conceal: bool = False,
+        native: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.model = as_model(model)
@@ -75,20 +80,17 @@ class Decoder:
             self.header: StreamHeader = self._reader.header
             limits.check_format(self.header.format)
             limits.check_memory(self.header.format)
+            self.format = self.header.format if native else self.header.shown_format
+            limits.check_format(self.format)
             self._stack = stack.pop_all()
         self.take_audio: TakeAudio | None = None
         self.bytes_read = self.lost_packets = 0
-        self._decoder: PacketDecoder | None = None
+        self._decoder: PacketDecoder | LightDecoder | None = None
         self._frames: Iterator[Frame] | None = None
         self._packets: Iterator[VideoPacket | LostPacket] = iter(())
         self._start_pts: int | None = None
         self._stop_pts: int | None = None
         self._made_up = 0
-
-    @property
-    def format(self) -> VideoFormat:
-        """Size, rate, colour and so on of the frames."""
-        return self.header.format
 
     @property
     def concealed_frames(self) -> int:
@@ -159,15 +161,14 @@ class Decoder:
     def load(self) -> None:
         """Load the model now rather than with the first frame."""
         if self._decoder is None:
-            from imfcodec.codec.decoder import Decoder as PacketDecoder
-
-            self._decoder = PacketDecoder(self.model.load(self.header.model_id), self.header, conceal=self._conceal)
+            self._decoder = self.model.open_decoder(self.header, conceal=self._conceal)
 
     def _open(self) -> Iterator[Frame]:
         self.load()
         assert self._decoder is not None
         self._packets = self._video_packets(self._decoder)
-        return self._limits.counted(self._within(self.model.paced(self._decoder.decode(self._packets))))
+        wanted = self._within(self.model.paced(self._decoder.decode(self._packets)))
+        return self._limits.counted(resized(wanted, self.format.width, self.format.height))
 
     def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The frames of the part that was asked for."""
@@ -194,7 +195,7 @@ class Decoder:
             for packet in sound.packets:
                 self.take_audio(packet)
 
-    def _video_packets(self, decoder: "PacketDecoder") -> Iterator[VideoPacket | LostPacket]:
+    def _video_packets(self, decoder: "PacketDecoder | LightDecoder") -> Iterator[VideoPacket | LostPacket]:
         for record in self._reader.records():
             self.bytes_read = record.offset + record.size
             if isinstance(record.item, AudioBatch):

@@ -1,35 +1,28 @@
 """Encoding as an object that may be kept: options, a model, and sources to encode with them."""
 
-import math
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO
 
 from imfcodec.api.model import Model, as_model
 from imfcodec.api.options import EncodeOptions
+from imfcodec.api.passes import Coder, Material, TakeFrames
 from imfcodec.api.places import Location, open_sink
-from imfcodec.api.resuming import resume_tag, whole_groups
+from imfcodec.api.resuming import resume_tag
 from imfcodec.api.sound import Sound, open_sound
-from imfcodec.api.stats import EncodeStats, Meter, Notify
-from imfcodec.api.verifying import VerifiedSink
-from imfcodec.bitstream.container import StreamWriter
-from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import AudioBatch
-from imfcodec.errors import InputError
+from imfcodec.api.stats import EncodeStats, Notify
+from imfcodec.errors import InputError, UsageError
 from imfcodec.files import UnfinishedFile, check_distinct, check_target, keep_beside
 from imfcodec.frames import Clip, Frame
 from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.video.editing import EditedClip
+from imfcodec.video.likeness import check_measure
 from imfcodec.video.notes import Notes, Say
 from imfcodec.video.pipes import read_once, until_end
-from imfcodec.video.reader import ClipReader, open_clip
-
-if TYPE_CHECKING:
-    from imfcodec.bitstream.packet import VideoPacket
+from imfcodec.video.reader import open_clip
+from imfcodec.video.spool import Spool
 
 DEFAULT_OPTIONS = EncodeOptions()
 
@@ -77,6 +70,8 @@ class Encoder:
         """
         options = self.options
         self._check(source, target, overwrite)
+        if resume and options.target:
+            raise UsageError(f"--resume goes with a quality, not with {options.target.kind.option}")
         tag = resume_tag(source, target, options, self.model) if resume else None
         with (
             read_once(source, is_raw=options.raw is not None) as place,
@@ -92,8 +87,10 @@ class Encoder:
             tell(clip.notes)
             footage = EditedClip(clip, lambda: until_end(clip.frames(), place), options.edits)
             self.limits.check_format(footage.format)
-            self.limits.check_memory(footage.format)
-            stats = self._write(footage, footage.frames(), open_sound(footage, options, tell), target, overwrite, tag)
+            self.limits.check_memory(footage.format, refining=options.refines)
+            with self._frames(footage.frames, once=clip.frame_count_hint is None) as frames:
+                material = self._material(footage, frames, lambda: open_sound(footage, options, tell))
+                stats = self._write(material, target, overwrite, tell, tag)
             tell(clip.notes)
         return replace(
             stats,
@@ -112,48 +109,40 @@ class Encoder:
         """
         self._check(None, target, overwrite)
         self.limits.check_format(clip.format)
-        self.limits.check_memory(clip.format)
-        frames = self.limits.counted(_fitting(clip))
-        return self._write(clip, frames, Sound(clip.audio, clip.audio_packets), target, overwrite)
+        self.limits.check_memory(clip.format, refining=self.options.refines)
+        sound = list(clip.audio_packets) if self.options.target else clip.audio_packets
+        with self._frames(lambda: self.limits.counted(_fitting(clip)), once=True) as frames:
+            material = self._material(clip, frames, lambda: Sound(clip.audio, sound))
+            return self._write(material, target, overwrite, Notes("clip", self._say))
+
+    @contextmanager
+    def _frames(self, frames: Callable[[], Iterator[Frame]], *, once: bool) -> Iterator[TakeFrames]:
+        """Frames that passes go over: those that come `once` are kept as far as they are needed again."""
+        if not once:
+            yield lambda last: frames()
+            return
+        with Spool(frames()) as spool:
+            yield lambda last: spool.drain() if last else iter(spool)
+
+    def _material(self, clip: Clip | EditedClip, frames: TakeFrames, sound: Callable[[], Sound]) -> Material:
+        return Material(
+            clip.format, frames, sound, clip.variable_rate, clip.frame_count_hint, lambda: clip.last_duration
+        )
 
     def _check(self, source: Location | None, target: Location, overwrite: bool) -> None:
         check_distinct([source, self.model.file], [target])
         if isinstance(target, str | Path):
             check_target(target, overwrite=overwrite)
+        if self.options.target and not self.options.target.kind.is_rate:
+            check_measure(self.options.target.name)
 
     def _write(
-        self,
-        clip: Clip | ClipReader | EditedClip,
-        frames: Iterator[Frame],
-        sound: Sound,
-        target: Location,
-        overwrite: bool,
-        tag: str | None = None,
+        self, material: Material, target: Location, overwrite: bool, tell: Notes, tag: str | None = None
     ) -> EncodeStats:
-        model = self.model.load()
-        first = next(frames, None)
-        if first is None:
-            raise InputError("there are no frames to encode")
-        header = StreamHeader(clip.format, model.model_id, sound.track, clip.variable_rate, first.pts)
-        meter = Meter(clip.format, self._progress)
+        self.model.load()
+        coder = Coder(material, self.options, self.model, self.limits, self._progress, tell, self._say)
         with self._open(target, overwrite, tag) as (sink, unfinished):
-            checked = VerifiedSink(sink, self.model, self.limits) if self.options.verify else None
-            writer = StreamWriter(cast(BinaryIO, checked or sink), header)
-            if unfinished:
-                self._take_over(unfinished, header, writer, meter, checked)
-                deque(sound.until(meter.end_seconds if meter.frames else -math.inf), maxlen=0)  # is written
-            for packet in self._packets(islice(chain((first,), frames), meter.frames, None), checked):
-                writer.write_video(packet)
-                meter.add(packet.pts)
-                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, clip.frame_count_hint)
-                sound.write(writer, meter.end_seconds)
-            sound.write(writer, math.inf)
-            meter.end(clip.last_duration)
-            writer.close(last_duration=clip.last_duration)
-            if checked:
-                checked.finish()
-        sizes = dict(writer.bytes_by_kind)
-        return EncodeStats(meter.frames, meter.duration_seconds, sum(sizes.values()), sizes, meter.elapsed_seconds)
+            return coder.write(sink, unfinished)
 
     @contextmanager
     def _open(
@@ -165,33 +154,6 @@ class Encoder:
         else:
             with open_sink(target, overwrite) as sink:
                 yield sink, None
-
-    def _take_over(
-        self,
-        unfinished: UnfinishedFile,
-        header: StreamHeader,
-        writer: StreamWriter,
-        meter: Meter,
-        checked: VerifiedSink | None,
-    ) -> None:
-        """Write what an earlier run has written, and say so."""
-        for item in whole_groups(unfinished.previous, header) if unfinished.previous else ():
-            if isinstance(item, AudioBatch):
-                writer.write_audio(item.packets)
-                continue
-            if checked:
-                checked.pass_over(item.frame_count)
-            writer.write_video(item)
-            meter.add(item.pts)
-        unfinished.settle()
-        if meter.frames:
-            Notes(unfinished.name, self._say)([f"goes on after {meter.frames} frames of an unfinished run"])
-
-    def _packets(self, frames: Iterator[Frame], checked: VerifiedSink | None) -> "Iterator[VideoPacket]":
-        from imfcodec.codec.encoder import Encoder as FrameEncoder
-
-        encoder = FrameEncoder(self.model.load(), self.options, show=checked.expect if checked else None)
-        return self.model.paced(encoder.encode(frames))
 
 
 def _fitting(clip: Clip) -> Iterator[Frame]:

@@ -1,12 +1,18 @@
 """The model a caller holds, and where and how it computes."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from imfcodec.bitstream.header import StreamHeader
 from imfcodec.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from imfcodec.codec.decoder import Decoder
+    from imfcodec.light.decoder import LightDecoder
+    from imfcodec.light.model import LightModel
     from imfcodec.zoo import LoadedModel
 
 Item = TypeVar("Item")
@@ -16,22 +22,32 @@ class Model:
     """A model to code with. It is loaded, and torch with it, when it is first needed, and once only.
 
     Args:
-        name: name or path of a model; None is the default one for encoding, the one a stream names for decoding.
+        name: name or path of a model, or for decoding the folder of an exported one; None is the default one for
+            encoding, the one a stream names for decoding.
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: arithmetic of the networks: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
         threads: CPU threads it computes with; None leaves that to torch. Between two frames the process has its own
             number of threads back.
+        engine: what decodes: "torch", "onnx" (onnxruntime with an exported model, without torch), or "auto" for onnx
+            where an exported model is named, or comes with the package and nothing asks for torch.
     Raises:
         UsageError: fewer than one thread.
     """
 
     def __init__(
-        self, name: str | None = None, *, device: str = "auto", dtype: str = "auto", threads: int | None = None
+        self,
+        name: str | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+        engine: str = "auto",
     ) -> None:
         if threads is not None and threads < 1:
             raise UsageError(f"{threads} threads cannot compute; give 1 or more")
-        self.name, self.device, self.dtype, self.threads = name, device, dtype, threads
+        self.name, self.device, self.dtype, self.threads, self.engine = name, device, dtype, threads, engine
         self._loaded: dict[bytes | None, LoadedModel] = {}
+        self._exported: dict[Path, LightModel] = {}
 
     @property
     def file(self) -> str | None:
@@ -62,6 +78,27 @@ class Model:
             raise ModelError(f"the stream was made with model {model_id.hex()}, not with {self.name} ({own})")
         return loaded
 
+    def open_decoder(self, header: StreamHeader, *, conceal: bool = False) -> "Decoder | LightDecoder":
+        """A decoder of one stream, by the engine that suits it.
+
+        Raises:
+            ModelError: as `load`, or an exported model is damaged.
+            UsageError: as `load`, or the engine is unknown or cannot do what is asked.
+        """
+        from imfcodec.light.choice import find_exported
+
+        folder = find_exported(self.engine, self.name, header.model_id, self.device, self.dtype, conceal=conceal)
+        if folder is None:
+            from imfcodec.codec.decoder import Decoder
+
+            return Decoder(self.load(header.model_id), header, conceal=conceal)
+        from imfcodec.light.decoder import LightDecoder
+        from imfcodec.light.model import LightModel
+
+        if folder not in self._exported:
+            self._exported[folder] = LightModel(folder, self.threads)
+        return LightDecoder(self._exported[folder], header, conceal=conceal)
+
     def _load(self, model_id: bytes | None) -> "LoadedModel":
         from imfcodec import zoo
 
@@ -76,19 +113,19 @@ class Model:
         iterator = iter(items)
         while True:
             try:
-                with self._own_threads():
+                with self.own_threads():
                     item = next(iterator)
             except StopIteration:
                 return
             yield item
 
     @contextmanager
-    def _own_threads(self) -> Iterator[None]:
-        if self.threads is None:
+    def own_threads(self) -> Iterator[None]:
+        """A block that computes with this model's number of threads."""
+        torch = sys.modules.get("torch")
+        if self.threads is None or torch is None:
             yield
             return
-        import torch
-
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:

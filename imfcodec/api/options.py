@@ -4,9 +4,13 @@ import re
 from dataclasses import dataclass, field
 
 from imfcodec.codec.settings import EncoderSettings
+from imfcodec.codec.sizes import AUTO, check_coded_size
+from imfcodec.codec.targets import KINDS, Target
 from imfcodec.errors import UsageError
 from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
+
+MAX_FPS, MAX_VBV = 1000, 10**9
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,12 @@ class EncodeOptions(EncoderSettings):
             copied is coded with Opus.
         raw: format of headerless .yuv input.
         source_options: tracks to take, what to do about damage and interlacing.
+        bitrate, target_size, target_psnr, target_ssim, target_xpsnr, target_vmaf: what the stream is to come to, in
+            place of `quality`, one of them at most: bits per second or bytes, everything included, or the mean likeness
+            of luma over the frames. It takes several passes, but for a bitrate in low delay.
+        vbv: bits that may wait to be sent, with a bitrate in low delay; None is one second.
+        coded_size: "auto", WIDTHxHEIGHT or a share of the source's size, "1/2" or "1"; see `codec.sizes`.
+        min_fps: frames per second below which "auto" takes no larger size; None for any speed.
         verify: whether to decode what is written and compare it with what was meant, before the target gets its name.
         edits: the part of the source to take, and what to make of its frames.
     Raises:
@@ -31,17 +41,51 @@ class EncodeOptions(EncoderSettings):
     audio: str = "copy"
     raw: RawSpec | None = None
     source_options: SourceOptions = field(default_factory=SourceOptions)
+    bitrate: float | None = None
+    target_size: float | None = None
+    target_psnr: float | None = None
+    target_ssim: float | None = None
+    target_xpsnr: float | None = None
+    target_vmaf: float | None = None
+    vbv: float | None = None
+    coded_size: str = AUTO
+    min_fps: float | None = None
     verify: bool = False
     edits: Edits = field(default_factory=Edits)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _parse_audio(self.audio)
+        check_coded_size(self.coded_size)
+        _ = self.target  # checks them
+        if self.min_fps is not None and not 0 < self.min_fps <= MAX_FPS:
+            raise UsageError(f"--min-fps {self.min_fps} is not within 0..{MAX_FPS} frames per second")
+        if self.vbv is not None and not (self.is_one_pass and 0 < self.vbv <= MAX_VBV):
+            raise UsageError(
+                f"--vbv {self.vbv:.0f} needs --bitrate and --structure low-delay, and lies within 1..{MAX_VBV} bits"
+            )
+
+    @property
+    def target(self) -> Target | None:
+        """What is asked for in place of a quality."""
+        asked = [Target(name, value) for name in KINDS if (value := getattr(self, _field_of(name))) is not None]
+        if len(asked) > 1:
+            raise UsageError(f"{asked[0].kind.option} and {asked[1].kind.option} exclude each other; give one target")
+        return asked[0] if asked else None
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Whether a target is kept to as the frames come: a bitrate in low delay."""
+        return self.structure == "low-delay" and self.target is not None and self.target.name == "bitrate"
 
     @property
     def opus_bitrate(self) -> int | None:
         """Bits per second of "opus:RATE"; None where no rate is given."""
         return _parse_audio(self.audio)
+
+
+def _field_of(target: str) -> str:
+    return target if target == "bitrate" else f"target_{target}"
 
 
 def _parse_audio(audio: str) -> int | None:

@@ -72,7 +72,9 @@ def decode(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    engine: str = "auto",
     conceal: bool = False,
+    native: bool = False,
     audio: str = "copy",
     coding: VideoCoding | None = None,
     extras_from: str | Path | None = None,
@@ -90,7 +92,9 @@ def decode(
         source: path or binary stream.
         target: path whose suffix names the format (see `video.writer.open_writer`), or a binary stream for Y4M.
         model, device, dtype, threads: as for `encode`; without `model`, the one the stream names.
+        engine: as for `Model`.
         conceal: decode past damage, covering lost frames, instead of raising an error; bad sound is left out.
+        native: write frames of the coded size instead of scaling them to the shown size.
         audio: "copy" or "none"; what the target cannot hold is coded with Opus.
         coding: codec and rate factor of the pictures in an .mp4 or .mkv.
         extras_from: the file the stream was made of, whose subtitles and chapters an .mp4 or .mkv gets.
@@ -107,11 +111,11 @@ def decode(
     if audio not in ("copy", "none"):
         raise UsageError(f"audio {audio!r} is unknown; use copy or none")
     part = Part(start, stop, frames)
-    held = _model(model, device, dtype, threads)
+    held = _model(model, device, dtype, threads, engine)
     check_distinct([source, held.file, extras_from], [target])
     tell = Notes(target, say)
     with (
-        Decoder(source, model=held, conceal=conceal, limits=limits) as stream,
+        Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream,
         Extras(extras_from, start or 0) if extras_from else nullcontext() as extras,
     ):
         video = stream.format
@@ -145,12 +149,14 @@ def decode_frames(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    engine: str = "auto",
     conceal: bool = False,
+    native: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
     """Yield the frames of an .imf stream in display order; arguments and errors as for `decode`."""
-    held = _model(model, device, dtype, threads)
-    with Decoder(source, model=held, conceal=conceal, limits=limits) as stream:
+    held = _model(model, device, dtype, threads, engine)
+    with Decoder(source, model=held, conceal=conceal, native=native, limits=limits) as stream:
         yield from stream
 
 
@@ -213,5 +219,7 @@ def list_models() -> list[dict[str, Any]]:
     ]
 
 
-def _model(model: Model | str | None, device: str, dtype: str, threads: int | None) -> Model:
-    return model if isinstance(model, Model) else Model(model, device=device, dtype=dtype, threads=threads)
+def _model(model: Model | str | None, device: str, dtype: str, threads: int | None, engine: str = "auto") -> Model:
+    if isinstance(model, Model):
+        return model
+    return Model(model, device=device, dtype=dtype, threads=threads, engine=engine)

@@ -25,6 +25,7 @@ class EncodeStats:
         damaged_frames: frames of the source that are not as they were coded.
         repeated_frames: those of them that show the frame before, because nothing of them can be decoded.
         cut_off: whether the source ends too early.
+        passes: how often the whole video was coded to meet a target.
     """
 
     frames: int
@@ -35,6 +36,7 @@ class EncodeStats:
     damaged_frames: int = 0
     repeated_frames: int = 0
     cut_off: bool = False
+    passes: int = 1
 
     @property
     def kbps(self) -> float:

@@ -136,7 +136,7 @@ class _Part:
         base = self.header.format.time_base
         settings = EncoderSettings(structure="low-delay" if kind in DELAY_KINDS else "offline")
         point = replace(operating_point(settings), key=key.key_qindex, quantisers=key.quantisers)
-        with Decoder(self._source, model=self._model, limits=self._limits) as frames:
+        with Decoder(self._source, model=self._model, native=True, limits=self._limits) as frames:
             frames.seek(start * base, min(stops) * base if stops else None)
             encoder = Encoder(self._model.load(self.header.model_id), settings, point)
             yield from self._model.paced(encoder.encode(frames))

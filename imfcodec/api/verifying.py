@@ -66,7 +66,8 @@ class VerifiedSink:
     def _next(self) -> Frame | None:
         try:
             if self._frames is None:
-                self._frames = Decoder(cast(BinaryIO, self._loop), model=self._model, limits=self._limits)
+                loop = cast(BinaryIO, self._loop)
+                self._frames = Decoder(loop, model=self._model, native=True, limits=self._limits)
             return next(self._frames, None)
         except ImfError as error:
             raise _failure(str(error)) from error

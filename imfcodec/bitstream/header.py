@@ -1,7 +1,7 @@
 """The stream header: fields declared once, with their ranges, for writing and reading alike (SPEC.md, "Header")."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -166,6 +166,12 @@ class StreamHeader:
     first_pts: int = 0
     ticks_per_frame: Fraction | None = None
     shown_size: tuple[int, int] | None = None
+
+    @property
+    def shown_format(self) -> VideoFormat:
+        """The format of the frames as they are scaled for display."""
+        width, height = self.shown_size or (self.format.width, self.format.height)
+        return replace(self.format, width=width, height=height)
 
     @cached_property
     def frame_ticks(self) -> Fraction:

@@ -12,6 +12,7 @@ from imfcodec.cli.options import (
     as_source,
     as_target,
     dtype_option,
+    engine_option,
     json_option,
     limit_options,
     model_options,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 @click.argument("target")
 @model_options
 @dtype_option
+@engine_option
 @on_error_option
+@click.option("--native", is_flag=True, help="Write the coded size, instead of scaling to the shown one.")
 @click.option("--audio", type=click.Choice(["copy", "none"]), default="copy", show_default=True, help="Keep the sound?")
 @click.option(
     "--codec",
@@ -58,7 +61,9 @@ def decode(
     device: str,
     threads: int | None,
     dtype: str,
+    engine: str,
     on_error: str,
+    native: bool,
     audio: str,
     codec: str | None,
     crf: int | None,
@@ -85,7 +90,9 @@ def decode(
             device=device,
             threads=threads,
             dtype=dtype,
+            engine=engine,
             conceal=on_error == "conceal",
+            native=native,
             audio=audio,
             coding=api.VideoCoding(codec, crf) if codec or crf is not None else None,
             extras_from=extras_from,
@@ -146,6 +153,7 @@ def info(
 @click.argument("stream")
 @click.option("--decode", "decode_fully", is_flag=True, help="Also decode every frame (needs the model).")
 @model_options
+@engine_option
 @json_option
 @limit_options
 def verify(
@@ -154,6 +162,7 @@ def verify(
     model: str | None,
     device: str,
     threads: int | None,
+    engine: str,
     as_json: bool,
     limits: "Limits",
 ) -> None:
@@ -165,7 +174,7 @@ def verify(
     try:
         total = probe(as_source(stream), limits=limits).total_frames
         if decode_fully:
-            frames = decode_frames(stream, model=model, device=device, threads=threads, limits=limits)
+            frames = decode_frames(stream, model=model, device=device, threads=threads, engine=engine, limits=limits)
             decoded = sum(1 for _ in frames)
             if decoded != total:
                 raise CorruptStreamError(f"{stream}: {decoded} frames decode, the stream announces {total}")

@@ -16,6 +16,7 @@ from imfcodec.cli.exits import EXIT_CONCEALED
 from imfcodec.cli.moments import edit_options, part_options, stop_of
 from imfcodec.cli.options import (
     Command,
+    Number,
     as_source,
     as_target,
     dtype_option,
@@ -49,7 +50,31 @@ codec_options = options(
         help="offline looks ahead; low-delay sends each frame on its own.",
     ),
     click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
-    click.option("--key-interval", type=int, help="Frames between key frames. [default: by need]"),
+    click.option("--key-interval", "--keyint", type=int, help="Frames between key frames. [default: by need]"),
+    click.option(
+        "--scenecut/--no-scenecut", "scene_cuts", default=True, show_default=True, help="Key frames at scene cuts?"
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(["fast", "medium", "slow", "placebo"]),
+        default="medium",
+        show_default=True,
+        help="How much work to take on; slow and placebo refine every frame.",
+    ),
+    click.option(
+        "--spatial",
+        type=click.FloatRange(0, 1000),
+        default=0,
+        show_default=True,
+        help="Weight of likeness between places, in slow and placebo.",
+    ),
+    click.option(
+        "--temporal",
+        type=click.FloatRange(0, 1000),
+        default=0,
+        show_default=True,
+        help="Weight of sameness along the motion, in slow and placebo.",
+    ),
     click.option(
         "--audio",
         default="copy",
@@ -60,6 +85,27 @@ codec_options = options(
     click.option(
         "--verify", is_flag=True, help="Decode what is written and compare it, before the target gets its name."
     ),
+)
+
+
+target_options = options(
+    click.option(
+        "-b", "--bitrate", type=Number(), metavar="BITS", help="Mean rate in bits/s, sound included, e.g. 6k."
+    ),
+    click.option("--target-size", type=Number(), metavar="BYTES", help="Size of the stream, e.g. 200k."),
+    click.option("--target-psnr", type=float, metavar="DB", help="Mean PSNR-Y, 10 to 60 dB."),
+    click.option("--target-ssim", type=float, metavar="S", help="Mean SSIM-Y (FFmpeg's), 0.1 to 0.999."),
+    click.option("--target-xpsnr", type=float, metavar="DB", help="Mean XPSNR-Y, 10 to 70 dB."),
+    click.option("--target-vmaf", type=float, metavar="V", help="VMAF, 1 to 100, where FFmpeg has it."),
+    click.option("--vbv", type=Number(), metavar="BITS", help="Buffer of --bitrate in low delay. [default: 1 second]"),
+    click.option(
+        "--coded-size",
+        default="auto",
+        show_default=True,
+        metavar="auto|WxH|SHARE",
+        help="Size to code at, e.g. 640x360 or 1/2; auto tries some below the source's.",
+    ),
+    click.option("--min-fps", type=float, metavar="FPS", help="auto takes no larger size than is coded at this speed."),
 )
 
 
@@ -77,7 +123,7 @@ def encode_options(command: Command) -> Command:
         choices = EncodeOptions(raw=raw, source_options=reading, edits=edits, **_take(others, EncodeOptions))
         return command(*arguments, choices=choices, **others)
 
-    return options(codec_options, part_options, edit_options, raw_options, source_options)(with_choices)
+    return options(codec_options, target_options, part_options, edit_options, raw_options, source_options)(with_choices)
 
 
 def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -147,8 +193,12 @@ def _encode_line(stats: "EncodeStats") -> str:
     parts = ", ".join(f"{kind} {kbps:.2f}" for kind, kbps in stats.kbps_by_kind.items())
     return (
         f"{stats.frames} frames, {stats.duration_seconds:.2f} s, {stats.byte_count} bytes, "
-        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_source_state(stats)}"
+        f"{stats.kbps:.2f} kbps ({parts}), {stats.fps:.1f} fps{_passes(stats)}{_source_state(stats)}"
     )
+
+
+def _passes(stats: "EncodeStats") -> str:
+    return f" in the last of {stats.passes} passes" if stats.passes > 1 else ""
 
 
 def _source_state(stats: "EncodeStats") -> str:

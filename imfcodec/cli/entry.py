@@ -15,7 +15,7 @@ from imfcodec.cli.coding import decode, info, verify
 from imfcodec.cli.cutting import concat, thumbnail, trim
 from imfcodec.cli.encoding import encode
 from imfcodec.cli.exits import EXIT_FAILURE, EXIT_INTERRUPTED
-from imfcodec.cli.installation import completion, demo, doctor, models
+from imfcodec.cli.installation import completion, demo, doctor, export, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
@@ -42,7 +42,7 @@ def cli(debug: bool) -> None:
 COMMANDS = (
     *(encode, decode, batch, play, info, verify),
     *(trim, concat, thumbnail, mux, demux),
-    *(compare, bench, train, models, doctor, demo, completion),
+    *(compare, bench, train, models, export, doctor, demo, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)
@@ -89,6 +89,8 @@ def _explain(error: Exception) -> int:
         return EXIT_FAILURE
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own
         error = LimitError("the system gives no more memory; take smaller frames, or raise --max-memory")
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        error = UsageError("this needs torch; install it with: pip install torch einops")
     if isinstance(error, ImfError):
         message = str(error)
     elif isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Commands about what is installed: models, doctor, demo, completion."""
+"""Commands about what is installed: models, export, doctor, demo, completion."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from imfcodec.cli.options import json_option, overwrite_option, progress_option, reporter
+from imfcodec.cli.options import json_option, overwrite_option, progress_option, reporter, require_extra
 from imfcodec.cli.printing import print_fields, print_table
 from imfcodec.errors import ModelError
 
@@ -22,6 +22,20 @@ def models(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
     else:
         print_table(rows)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("folder", metavar="DIR")
+@overwrite_option
+def export(model: str, folder: str, overwrite: bool) -> None:
+    """Write the decoder of MODEL (name or path) to DIR as ONNX graphs, for `decode --model DIR` without torch."""
+    for package in ("onnx", "onnxruntime"):
+        require_extra(package, "export")
+    from imfcodec.export.writer import export_model
+
+    description = export_model(model, Path(folder), overwrite=overwrite)
+    print_fields({"model_id": description.model_id.hex(), "folder": folder, "files": len(description.hashes) + 1})
 
 
 @click.command()

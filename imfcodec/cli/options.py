@@ -83,6 +83,14 @@ dtype_option = click.option(
     help="Arithmetic of the networks; auto is bfloat16 where the device has it.",
 )
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What computes: onnx needs no torch, but --model DIR, made by export; auto takes it where it can.",
+)
+
 
 def limit_options(command: Command) -> Command:
     """Options that reach the command as one argument `limits`; memory, if given, limits the whole process too."""
@@ -116,6 +124,18 @@ class ByteSize(click.ParamType):
         if not match or int(match[1]) < 1:
             self.fail(f"{value} is not a size such as 500M or 2G.", param, context)
         return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+class Number(click.ParamType):
+    """A number such as 6k, 1.5M or 6000; k, M and G stand for thousands."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?|\.\d{1,6})([kMG]?)", str(value))
+        if not match:
+            self.fail(f"{value} is not a number such as 6k or 1.5M.", param, context)
+        return float(match[1]) * 1000 ** " kMG".index(match[2] or " ")
 
 
 def as_source(name: str) -> str | BinaryIO:

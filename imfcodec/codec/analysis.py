@@ -1,10 +1,7 @@
-"""What the encoder decides by looking at frames: scene cuts, and where golden frames pay."""
+"""What the encoder decides by trials: how long chunks are, and where key and golden frames pay."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from imfcodec.frames import Frame
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.executor import Executor, Known, Part, Qindices
 from imfcodec.models.network import ImfNetwork
@@ -12,7 +9,6 @@ from imfcodec.models.structure import Chunk, Interval, Step, golden_between, gol
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import bit_price
 
-SCENE_CUT = 0.10  # mean change of an 8x8-averaged luma, 0..1, between two frames
 MIDDLE_SHARE = 0.7  # of what the middle of an interval is worse than its ends, how much the mean of its frames is
 
 
@@ -22,10 +18,10 @@ def squared_error(picture: Picture, target: Picture) -> float:
 
 
 class ChunkTrial:
-    """Tries chunks of several lengths, and intervals between golden frames with and without one in the middle.
+    """Tries chunks of several lengths, their ends as key frames, and intervals with and without a golden frame inside.
 
     Args:
-        frames: originals by position, that of the anchor included.
+        frames: originals by position, that of the anchor at 0 included if intervals are tried.
     """
 
     def __init__(
@@ -34,19 +30,37 @@ class ChunkTrial:
         self._executor = Executor(network, SymbolWriter(tables), self._count)  # nobody needs what it writes
         self._qindices, self._frames = qindices, frames
         self._bits = 0.0
+        self._ends: dict[int, tuple[Known, float]] = {}
 
     def _count(self, _steps: Sequence[Step], _part: Part, bits: float) -> None:
         self._bits += bits
 
     def cost_per_frame(self, length: int, anchor: Known) -> float:
         """What a chunk of some frames after the anchor costs, squared error and rate, by its end and its middle."""
-        ((end,),) = golden_levels(Chunk(length, True))
-        price, known = self._price(end), {0: anchor}
-        self._bits = 0.0
-        self._executor.run((end,), known, self._qindices, self._frames)
-        golden = self._error(known, length) + price * self._bits
-        inside = min(self._costs((0, length), 1, known)) if length > 1 else 0.0
+        end, golden = self._end(length, anchor)
+        inside = min(self._costs((0, length), 1, {0: anchor, length: end})) if length > 1 else 0.0
         return (golden + inside) / length
+
+    def prefers_key(self, position: int, anchor: Known) -> bool:
+        """Whether the frame costs less as a key frame than as a golden frame predicted from the anchor alone.
+
+        Both with the quantiser of golden frames, squared error and rate together.
+        """
+        _, golden = self._end(position, anchor)
+        self._bits, frame = 0.0, self._frames[position]
+        known = {position: self._executor.key(self._qindices.golden, frame, frame)}
+        ((step,),) = golden_levels(Chunk(position, True))
+        return self._error(known, position) + self._price(step) * self._bits < golden
+
+    def _end(self, position: int, anchor: Known) -> tuple[Known, float]:
+        """A golden frame predicted from the anchor alone, and what it costs."""
+        if position not in self._ends:
+            ((step,),) = golden_levels(Chunk(position, True))
+            known, self._bits = {0: anchor}, 0.0
+            self._executor.run((step,), known, self._qindices, self._frames)
+            cost = self._error(known, position) + self._price(step) * self._bits
+            self._ends[position] = known[position], cost
+        return self._ends[position]
 
     def pays(self, interval: Interval, depth: int, known: Mapping[int, Known]) -> bool:
         """Whether a golden frame, `depth` halvings below the end of the chunk, gains more than it costs."""
@@ -69,7 +83,7 @@ class ChunkTrial:
 
     def _price(self, step: Step) -> float:
         """Squared error of a frame that a bit is worth."""
-        return float(bit_price(self._qindices.of(step))) / self._frames[0].luma[0].numel()
+        return float(bit_price(self._qindices.of(step))) / next(iter(self._frames.values())).luma[0].numel()
 
     def _leaves(self, leaves: Sequence[Interval], known: dict[int, Known], price: float) -> list[float]:
         """Squared error of the token frames of each interval, summed, plus the price of their bits.
@@ -97,14 +111,3 @@ class ChunkTrial:
         reference = known[position].reference
         assert reference is not None, "ends of intervals are golden frames or anchors"
         return squared_error(reference.picture, self._frames[position])
-
-
-def is_scene_cut(before: Frame, after: Frame) -> bool:
-    """Whether two neighbouring frames show different scenes."""
-    change = np.abs(_thumbnail(after) - _thumbnail(before)).mean()
-    return bool(change > SCENE_CUT * 255)
-
-
-def _thumbnail(frame: Frame) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    height, width = (side // 8 * 8 for side in frame.y.shape)
-    return frame.y[:height, :width].reshape(height // 8, 8, width // 8, 8).mean((1, 3), dtype=np.float32)

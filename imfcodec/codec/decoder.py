@@ -7,6 +7,7 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
+from imfcodec.codec.chunks import read_chunk, runs
 from imfcodec.codec.concealment import Concealment, Shown
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import padded_size, to_frames
@@ -14,7 +15,7 @@ from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
 from imfcodec.models.executor import Executor, Known, Observer, Qindices
-from imfcodec.models.structure import Chunk, Level, Step, golden_levels, plan, undecided
+from imfcodec.models.structure import Level, golden_levels, plan
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
 
@@ -110,7 +111,7 @@ class Decoder:
         executor = Executor(self.model.network, reader, self._observe)
         if packet.kind is PacketKind.KEY:
             known = executor.key(torch.tensor([packet.key_qindex], device=self.model.device), self._like, None)
-            reader.finish()
+            reader.range.finish()
             self._group = Group.open(known)
             yield _picture(known)
         else:
@@ -126,7 +127,7 @@ class Decoder:
         qindices, known, levels = to_qindices(packet.quantisers, self.model.device), group.known, plan(chunk)
         for level in levels:
             executor.run(level, known, qindices, None)
-        reader.finish()
+        reader.range.finish()
         if packet.kind is PacketKind.DELAY_GOLDEN:
             self._distance = chunk.before + 1
         group.pass_over(executor, chunk)
@@ -157,38 +158,16 @@ def _rising(shown: Iterator[Shown]) -> Iterator[Shown]:
             yield item
 
 
-def read_chunk(packet: VideoPacket, before: int, reader: SymbolReader) -> Chunk:
-    """What a packet other than KEY says of its frames; reads the flags at the start of the payload."""
-    golden = packet.golden or packet.kind is PacketKind.DELAY_GOLDEN
-    if golden and before and packet.frame_count > 1:
-        raise CorruptStreamError("a chunk with a golden frame follows token frames; copy the file again")
-    chunk = Chunk(packet.frame_count, golden, before=before)
-    while golden and (intervals := undecided(chunk)):
-        chunk = replace(chunk, splits=(*chunk.splits, *(reader.range.decode_flag() for _ in intervals)))
-    return chunk
-
-
 def shown(
     levels: Sequence[Level], known: Mapping[int, Known], qindices: Qindices, executor: Executor
 ) -> Iterator[Picture]:
     """The pictures of a chunk whose levels are known, in display order."""
     steps = {step.position: step for level in levels for step in level}
-    for run in _runs([steps[position] for position in sorted(steps)]):
+    for run in runs([steps[position] for position in sorted(steps)]):
         if run[0].latent:
             yield from (_picture(known[step.position]) for step in run)
         else:
             yield from executor.render(run, known, qindices)
-
-
-def _runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Steps in display order, by those that can be rendered together: of one role and with the same references."""
-    run: list[Step] = []
-    for step in steps:
-        if run and (step.role, step.references) != (run[0].role, run[0].references):
-            yield run
-            run = []
-        run.append(step)
-    yield run
 
 
 def _picture(known: Known) -> Picture:

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.analysis import ChunkTrial, is_scene_cut, squared_error
+from imfcodec.codec.analysis import ChunkTrial
+from imfcodec.codec.choices import Choice, Choices
+from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
+from imfcodec.codec.effort import PRESETS, Effort
 from imfcodec.codec.groups import Group, to_qindices
 from imfcodec.codec.planes import to_frames, to_picture
+from imfcodec.codec.refine import Refiner
 from imfcodec.codec.settings import EncoderSettings
+from imfcodec.codec.source import FrameSource
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.models.executor import Executor, Observer
@@ -19,7 +26,8 @@ from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
 
-QUALITY_DROP_DB = 5.0  # a golden frame this much worse than its group's key frame asks for a new key frame
+Coded = TypeVar("Coded")
+
 # Frames, by structure; until then decodes in float32 and bfloat16 drift apart by less than a level on average.
 LONGEST_GROUP = {"offline": 1000, "low-delay": 250}
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
@@ -50,11 +58,13 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
 
     Compared on two or three training clips, 65 frames each (`benchmarks/tune_quality.py` searches in the same way).
     """
-    golden = round(20 + 2.3 * settings.quality)
+    place = 20 + 2.3 * settings.quality
+    golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     return OperatingPoint(
-        key=min(QINDEX_LEVELS - 1, golden + 40),
-        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, golden - 75)),
+        # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
+        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )
@@ -71,6 +81,9 @@ class Encoder:
         point: quantiser indices and chunk length; None takes those of the settings' quality.
         observe: is told the bits of every step that is sent, see `models.executor.Observer`.
         show: is given the frames of every packet as a decoder will show them, before the packet comes.
+        control: decides on the quality of every packet in place of the settings.
+        choices: notes what is decided about the order of frames, or says it.
+        effort: None takes that of the settings' preset.
     """
 
     def __init__(
@@ -80,63 +93,117 @@ class Encoder:
         point: OperatingPoint | None = None,
         observe: Observer | None = None,
         show: Callable[[list[Frame]], None] | None = None,
+        control: Control | None = None,
+        choices: Choices | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.model = model
-        self.settings = settings
-        self.point = point or operating_point(settings)
-        self._observe, self._show = observe, show
-        self._qindices = to_qindices(self.point.quantisers, model.device)
+        self._effort = effort or PRESETS[settings.preset]
+        self._observe, self._show, self._control = observe, show, control
+        self._choices = choices or Choices()
+        self._tune(settings, point or operating_point(settings))
+
+    def _tune(self, settings: EncoderSettings, point: OperatingPoint) -> None:
+        self.settings, self.point = settings, point
+        self._qindices = to_qindices(point.quantisers, self.model.device)
+        self._refiner: Refiner | None = None
+        if self._effort.refines:
+            weights = {"spatial": settings.spatial, "temporal": settings.temporal}
+            self._refiner = Refiner(self.model, self._effort, point.quantisers.golden, **weights)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
-        """Yield the packets of `frames`, in file order."""
-        source = _Lookahead(frames)
+        """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
         longest = self.settings.key_interval or LONGEST_GROUP[self.settings.structure]
-        while source.peek() is not None:
-            yield from self._encode_group(_GroupFrames(source, longest))
+        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=longest)
+        while (first := source.open_group()) is not None:
+            yield from self._encode_group(first, source)
 
-    @torch.inference_mode()
-    def _encode_group(self, frames: "_GroupFrames") -> Iterator[VideoPacket]:
-        first = frames.take(1)
-        key = self._picture(first)
-        executor, writer = self._open()
+    @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent
+    def _encode_group(self, first: Frame, source: FrameSource) -> Iterator[VideoPacket]:
+        key = self._picture([first])
         with self.model.autocast():
-            known = executor.key(torch.tensor([self.point.key], device=self.model.device), key, key)
-        group = Group.open(known)
-        self._rebuild(first, [known.reference.picture] if known.reference else [])
-        yield self._packet(PacketKind.KEY, first, writer)
-        key_error = _anchor_error(group, key)
+            group, packet = self._agree(lambda: self._encode_key([first], key))
+        self._choices.note(Choice(1, opens=True))
+        reference = group.known[0].reference
+        self._rebuild([first], [reference.picture] if reference else [])
+        yield packet
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         waiting: list[tuple[Frame, Picture]] = []
-        while waiting := waiting + [(f, self._picture([f])) for f in frames.take(span - len(waiting))]:
+        while waiting := waiting + [(f, self._picture([f])) for f in source.take(span - len(waiting))]:
             with self.model.autocast():
-                length = self._length(group, [picture for _, picture in waiting], key)
+                length, ends = self._extent(group, [key, *(picture for _, picture in waiting)])
+                if ends:
+                    source.give_back([frame for frame, _ in waiting[length:]])
+                    waiting = waiting[:length]
+                if not waiting:
+                    return
                 chunk, waiting = waiting[:length], waiting[length:]
-                packet = self._encode_chunk(group, chunk, key)
+                coded, packet = self._agree(partial(self._encode_chunk, group, chunk, key))
+                self._choices.note(Choice(length, opens=False, splits=coded.splits))
+                executor = self._open()[0]
+                pictures = shown(plan(coded), group.known, self._qindices, executor)
+                self._rebuild([frame for frame, _ in chunk], pictures)
+                group.pass_over(executor, coded)
             yield packet
             key = chunk[-1][1]
-            if group.before == 0 and _anchor_error(group, key) > key_error * 10 ** (QUALITY_DROP_DB / 10):
-                frames.close()
 
-    def _encode_chunk(self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture) -> VideoPacket:
+    def _agree(self, code: Callable[[], tuple[Coded, VideoPacket]]) -> tuple[Coded, VideoPacket]:
+        """Code a packet at the quality that the control wants, again where it is not content."""
+        while True:
+            if self._control:
+                self._retune(self._control.quality())
+            coded, packet = code()
+            if self._control is None or self._control.takes(packet):
+                return coded, packet
+
+    def _retune(self, quality: float) -> None:
+        if quality != self.settings.quality:
+            settings = replace(self.settings, quality=quality)
+            self._tune(settings, operating_point(settings))
+
+    def _extent(self, group: Group, pictures: list[Picture]) -> tuple[int, bool]:
+        """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
+
+        Args:
+            pictures: the original of the anchor and those of the frames.
+        """
+        count = len(pictures) - 1
+        if coming := self._choices.coming:
+            return (0, True) if coming.opens else (min(count, coming.length), False)
+        frames = {group.before + i: picture for i, picture in enumerate(pictures)}
+        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
+        length = self._length(group, trial, count)
+        fall = self._fall(group, trial, length)
+        return (length, False) if fall is None else (fall, True)
+
+    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group, VideoPacket]:
+        executor, writer = self._open()
+        known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
+        return Group.open(known), self._packet(PacketKind.KEY, frames, writer)
+
+    def _encode_chunk(
+        self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture
+    ) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
+        originals = {0: anchor, **pictures} if group.before == 0 else pictures
+        if self._refiner is not None:
+            self._refiner.look_at(originals)
         executor, writer = self._open()
         chunk = self._next_chunk(group, len(frames))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, self._qindices, pictures)
-            chunk = self._split(chunk, group, executor, {0: anchor, **pictures})
+            chunk = self._split(chunk, group, executor, originals)
             writer.flags = chunk.splits
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
             executor.run(level, group.known, self._qindices, pictures)
-        self._rebuild([frame for frame, _ in frames], shown(plan(chunk), group.known, self._qindices, executor))
-        group.pass_over(executor, chunk)
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
-        return self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+        return chunk, self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
 
     def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
         """Show what becomes of frames, if anybody wants to see it."""
@@ -145,18 +212,31 @@ class Encoder:
             pairs = zip(frames, pictures, strict=True)
             self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
-    def _length(self, group: Group, frames: list[Picture], anchor: Picture) -> int:
+    def _length(self, group: Group, trial: ChunkTrial, count: int) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
-        length = len(frames)
-        if not self.point.split or length < 2 * SHORTEST_CHUNK:
-            return length
-        trial = self._trial(dict(enumerate([anchor, *frames])))
-        lengths = [
-            length >> halvings for halvings in range(length.bit_length()) if length >> halvings >= SHORTEST_CHUNK
-        ]
-        costs = {candidate: trial.cost_per_frame(candidate, group.known[0]) for candidate in lengths}
+        if not self.point.split or count < 2 * SHORTEST_CHUNK:
+            return count
+        halvings = range(0, count.bit_length(), self._effort.length_stride)
+        lengths = [count >> halving for halving in halvings if count >> halving >= SHORTEST_CHUNK]
+        costs = {length: trial.cost_per_frame(length, group.known[0]) for length in lengths}
         best = min(lengths, key=costs.__getitem__)
-        return best if costs[best] * SHORTENING_GAIN < costs[length] else length
+        return best if costs[best] * SHORTENING_GAIN < costs[count] else count
+
+    def _fall(self, group: Group, trial: ChunkTrial, length: int) -> int | None:
+        """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
+
+        Nor is it tried where the user says how far golden frames are apart.
+        """
+        tries = self._effort.key_trials and self.settings.golden_interval is None
+        if not tries or not self._next_chunk(group, length).golden:
+            return None
+        anchor, low, high = group.known[0], group.before, group.before + length
+        if not trial.prefers_key(high, anchor):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if trial.prefers_key(middle, anchor) else (middle, high)
+        return high - 1 - group.before
 
     def _next_chunk(self, group: Group, length: int) -> Chunk:
         if self.settings.structure == "low-delay":
@@ -166,21 +246,22 @@ class Encoder:
 
     def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
-        trial = self._trial(frames)
+        coming = self._choices.coming
+        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
         while intervals := undecided(chunk):
-            depth = len(golden_levels(chunk))
-            flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
+            depth, decided = len(golden_levels(chunk)), len(chunk.splits)
+            if coming:
+                flags = (*coming.splits[decided:], *(False for _ in intervals))[: len(intervals)]
+            else:
+                flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
             chunk = replace(chunk, splits=(*chunk.splits, *flags))
             if any(flags):
                 executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
         return chunk
 
-    def _trial(self, frames: dict[int, Picture]) -> ChunkTrial:
-        return ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
-
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)
-        return Executor(self.model.network, writer, self._observe), writer
+        return Executor(self.model.network, writer, self._observe, self._refiner), writer
 
     def _packet(
         self, kind: PacketKind, frames: Sequence[Frame], writer: SymbolWriter, *, golden: bool = False
@@ -197,54 +278,3 @@ class Encoder:
 
     def _picture(self, frames: Sequence[Frame]) -> Picture:
         return to_picture(frames, self.model.device)
-
-
-def _anchor_error(group: Group, target: Picture) -> float:
-    reference = group.known[0].reference
-    assert reference is not None, "anchors are references"
-    return squared_error(reference.picture, target)
-
-
-class _Lookahead:
-    """An iterator with one frame of look-ahead."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self._next = next(frames, None)
-
-    def peek(self) -> Frame | None:
-        return self._next
-
-    def next(self) -> Frame:
-        frame, self._next = self._next, next(self._frames, None)
-        assert frame is not None
-        return frame
-
-
-class _GroupFrames:
-    """The frames of one group: up to the next scene cut, the key interval or the end."""
-
-    def __init__(self, source: _Lookahead, key_interval: int | None) -> None:
-        self._source, self._limit = source, key_interval
-        self._taken = 0
-        self._before: Frame | None = None
-        self._closed = False
-
-    def take(self, count: int) -> list[Frame]:
-        """The next `count` frames of the group; fewer at its end."""
-        frames: list[Frame] = []
-        while len(frames) < count and not self._at_end():
-            self._before = self._source.next()
-            self._taken += 1
-            frames.append(self._before)
-        return frames
-
-    def close(self) -> None:
-        """End the group here."""
-        self._closed = True
-
-    def _at_end(self) -> bool:
-        coming = self._source.peek()
-        if self._closed or coming is None or (self._limit is not None and self._taken >= self._limit):
-            return True
-        return self._before is not None and is_scene_cut(self._before, coming)

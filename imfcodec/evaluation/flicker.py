@@ -5,22 +5,12 @@ same flow and the same occlusions for every codec.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from imfcodec.errors import UsageError
+from imfcodec.codec.flow import FlowFinder, Motion
 from imfcodec.frames import Plane
-
-Flow = npt.NDArray[np.float32]
-Motion = tuple[Flow, npt.NDArray[np.bool_]]
-"""Where each sample of a frame lies in the frame before, x and y [H, W, 2], and whether it is visible there [H, W]."""
-
-# A point is visible in both frames if going there and back ends within this distance, squared, of where it began:
-# share of the two squared lengths, and samples squared. Sundaram et al., "Dense point trajectories", 2010.
-_CONSISTENCY_SHARE, _CONSISTENCY_SLACK = 0.01, 0.5
 
 
 class MotionStore:
@@ -63,13 +53,7 @@ class WarpingMeter:
     """
 
     def __init__(self, motions: MotionStore | None = None) -> None:
-        try:
-            import cv2
-        except ImportError:
-            raise UsageError("warping error needs OpenCV; install it with: pip install 'imfcodec[bench]'") from None
-        self._cv2: Any = cv2  # its type hints lack some of its functions
-        self._flow = self._cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._cv2.setNumThreads(torch.get_num_threads())
+        self._flow = FlowFinder("warping error", "bench", torch.get_num_threads())
         self._motions = motions or MotionStore(0)
         self._previous: tuple[Plane, Plane] | None = None
         self._index = 0
@@ -87,26 +71,10 @@ class WarpingMeter:
         if previous is None:
             return None
         self._index += 1
-        positions, visible = self._motions.get(self._index, lambda: self._follow(previous[0], reference))
+        positions, visible = self._motions.get(self._index, lambda: self._flow.follow(previous[0], reference))
         if not visible.any():
             return None
         now = (distorted, reference)
-        before = (self._sample(plane, positions) for plane in (previous[1], previous[0]))
+        before = (self._flow.sample(plane, positions) for plane in (previous[1], previous[0]))
         first, second = (float(np.abs(a - b)[visible].mean()) for a, b in zip(now, before, strict=True))
         return first, second
-
-    def _follow(self, before: Plane, now: Plane) -> Motion:
-        height, width = now.shape
-        back = self._flow.calc(now, before, None)
-        grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-        positions = grid + back
-        forth = self._sample(self._flow.calc(before, now, None), positions)
-        lengths = (back**2).sum(-1) + (forth**2).sum(-1)
-        returns = ((back + forth) ** 2).sum(-1) < _CONSISTENCY_SHARE * lengths + _CONSISTENCY_SLACK
-        inside = ((positions >= 0) & (positions <= (width - 1, height - 1))).all(-1)
-        return positions, returns & inside
-
-    def _sample(self, values: npt.NDArray[Any], positions: Flow) -> Flow:
-        """Bilinear samples of [H, W] or [H, W, C] at the positions, as float32."""
-        cv2 = self._cv2
-        return cv2.remap(values.astype(np.float32), positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,26 +1,19 @@
 """How priors and coders speak: sets of symbols, what both sides know before them, integer contexts."""
 
 import math
-from enum import Enum, IntEnum
 from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imfcodec.models.roles import Role, Table
 from imfcodec.nn.quantize import ACTIVATION_UNIT
 
 SCALE_LEVELS = 64
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_RATIO = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 INDEX_GAIN, INDEX_START = 8.0, 8.0  # table index of an integer network's output o: 8 o + 8
-
-
-class Table(Enum):
-    """The groups of probability tables of a model."""
-
-    GAUSSIAN = "gaussian"
-    HYPER = "hyper"
 
 
 class SymbolCoder(Protocol):
@@ -40,14 +33,6 @@ class SymbolCoder(Protocol):
     def take_bits(self) -> float | Tensor:
         """Bits of what was coded since the last call: of all of it, or float32 [B] where the coder estimates."""
         ...
-
-
-class Role(IntEnum):
-    """What a frame is for."""
-
-    KEY = 0
-    GOLDEN = 1
-    TOKEN = 2
 
 
 class Condition(NamedTuple):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from imfcodec.config import ModelConfig
 from imfcodec.nn.blocks import Pointwise, gated_blocks, join, space_to_depth, zero_init
 from imfcodec.nn.picture import PATCH_CHANNELS, Picture, to_patches
+from imfcodec.nn.quantize import QualityGains
 
 BLOCK_CHANNELS = 4 * PATCH_CHANNELS  # samples of a 16x16 block in the patch domain
 
@@ -38,18 +39,25 @@ class DenseFeatureEncoder(nn.Module):
         self.enter = Pointwise(2 * PATCH_CHANNELS, width)
         self.detail = gated_blocks(width, config.reference_depth)
         self.leave = zero_init(Pointwise(4 * width, channels))
+        self.detail_gains = QualityGains(width, config.quality_knots)
         self.refine = gated_blocks(channels, config.latent_blocks)
+        self.refine_gains = QualityGains(channels, config.quality_knots)
         self.hyper = nn.Sequential(
             nn.Conv2d(channels, config.context_channels, 3, 2, 1),
             nn.SiLU(),
             nn.Conv2d(config.context_channels, config.hyper_channels, 3, 2, 1),
         )
 
-    def forward(self, picture: Picture, prediction: Picture) -> Tensor:
-        """y [B, C_y, H / 16, W / 16], float32, of `picture` given its `prediction` (zeros for a key frame)."""
+    def forward(self, picture: Picture, prediction: Picture, quality: Tensor) -> Tensor:
+        """y [B, C_y, H / 16, W / 16], float32, of `picture` given its `prediction` (zeros for a key frame).
+
+        Args:
+            quality: float [B], 0..1.
+        """
         patches, predicted = to_patches(picture), to_patches(prediction)
-        detail = self.leave(space_to_depth(self.detail(self.enter(join(patches, predicted)))))
-        return self.refine(self.analysis(space_to_depth(patches - predicted)) + detail.float())
+        detail = self.detail(self.enter(join(patches, predicted))) * self.detail_gains(quality)
+        y = self.analysis(space_to_depth(patches - predicted)) + self.leave(space_to_depth(detail)).float()
+        return y + self.refine_gains(quality) * (self.refine(y) - y)
 
     def hyper_latent(self, y: Tensor, steps: Tensor) -> Tensor:
         """z [B, C_z, ceil(H / 64), ceil(W / 64)], float32, from y and its quantisation steps [B, C_y]."""

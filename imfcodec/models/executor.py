@@ -7,7 +7,7 @@ Everything is batched: a level's steps one after the other, each with the B samp
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,14 +16,10 @@ from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.coding import Condition, Role, SymbolCoder
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import Level, Step
+from imfcodec.models.structure import GROUP_PIXELS, Level, Step
 from imfcodec.models.token_prior import TokenContext
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
-
-GROUP_PIXELS = 8 * 256 * 256
-"""Luma pixels that go through the network at a time. The golden frames of a level are coded in groups of so many, at
-least one: part of the format."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +72,52 @@ Observer = Callable[[Sequence[Step], Part, Any], None]
 depends on the coder: a number, or a tensor with one for each step and sample."""
 
 
+class Search(Protocol):
+    """Looks for tokens and latents that serve a frame better than those of the encoder's networks; batches of one."""
+
+    def find_token(
+        self,
+        steps: Sequence[Step],
+        known: Mapping[int, Known],
+        context: TokenContext,
+        references: list[Reference],
+        target: Picture,
+        token: Token,
+    ) -> Token:
+        """A token for each of some steps, which E_T gave `token`."""
+        ...
+
+    def code_latent(
+        self,
+        steps: Sequence[Step],
+        coder: SymbolCoder,
+        condition: Condition,
+        aligned: Aligned,
+        near: Tensor,
+        target: Picture,
+    ) -> tuple[Tensor, Tensor]:
+        """Does what `ImfNetwork.code_latent` does, for some steps; none stand for a key frame."""
+        ...
+
+
 class Executor:
     """Codes frames with a network.
 
     Args:
         coder: writes, reads or estimates.
         observe: is told what the bits are spent on.
+        search: improves what the networks find, where frames are given.
     """
 
-    def __init__(self, network: ImfNetwork, coder: SymbolCoder, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        network: ImfNetwork,
+        coder: SymbolCoder,
+        observe: Observer | None = None,
+        search: Search | None = None,
+    ) -> None:
         self.network, self.coder = network, coder
-        self._observe = observe
+        self._observe, self._search = observe, search
 
     def key(self, qindex: Tensor, like: Picture, frame: Picture | None) -> Known:
         """Code key frames, the anchors of what follows.
@@ -112,7 +143,7 @@ class Executor:
         references = gather_references(level, known)
         targets = None if frames is None else _cat_pictures([frames[step.position] for step in level])
         context = self._context(level, known, Condition(role, qindex))
-        token = None if targets is None else self._encode_tokens(level, targets, references, context)
+        token = None if targets is None else self._encode_tokens(level, known, targets, references, context)
         decoded, symbols = self.network.code_token(self.coder, context, token)
         self._tell(level, Part.TOKEN)
         batch = len(qindex) // len(level)
@@ -169,7 +200,10 @@ class Executor:
         self, steps: Sequence[Step], condition: Condition, aligned: Aligned, near: Tensor, frame: Picture | None
     ) -> tuple[Picture, Tensor]:
         """Code y and decode the frame: picture, magnitudes of symbols."""
-        y, symbols = self.network.code_latent(self.coder, condition, aligned, near, frame)
+        if frame is None or self._search is None:
+            y, symbols = self.network.code_latent(self.coder, condition, aligned, near, frame)
+        else:
+            y, symbols = self._search.code_latent(steps, self.coder, condition, aligned, near, frame)
         self._tell(steps, Part.LATENT)
         return self.network.decode_reference(y, aligned, condition.qindex), symbols
 
@@ -191,23 +225,26 @@ class Executor:
         return TokenContext(guess, (first, second), levels, spans, condition)
 
     def _encode_tokens(
-        self, level: Level, targets: Picture, references: list[Reference], context: TokenContext
+        self,
+        level: Level,
+        known: Mapping[int, Known],
+        targets: Picture,
+        references: list[Reference],
+        context: TokenContext,
     ) -> Token:
-        """E_T, so many samples at a time as fit."""
+        """E_T, and the search if there is one, so many samples at a time as fit."""
         count = max(1, GROUP_PIXELS // targets.luma[0].numel())
         place = _spread([step.place for step in level], targets.luma)
         tokens = []
         for start in range(0, len(place), count):
             part = slice(start, start + count)
-            tokens.append(
-                self.network.encode_token(
-                    targets.luma[part],
-                    [_pick_reference(reference, part) for reference in references],
-                    _pick(context.guess, part),
-                    place[part],
-                    context.condition.qindex[part],
-                )
-            )
+            sides = [_pick_reference(reference, part) for reference in references]
+            here = _pick_context(context, part)
+            token = self.network.encode_token(targets.luma[part], sides, here.guess, place[part], here.condition.qindex)
+            if self._search is not None:
+                target = Picture(*(plane[part] for plane in targets))
+                token = self._search.find_token(level[part], known, here, sides, target, token)
+            tokens.append(token)
         return _cat_tokens(tokens)
 
     @staticmethod
@@ -255,6 +292,18 @@ def _between(sides: list[Known], fraction: float) -> Token:
 
 def _pick(token: Token, part: slice) -> Token:
     return Token(token.g[part], token.u[part])
+
+
+def _pick_context(context: TokenContext, part: slice) -> TokenContext:
+    first, second = context.near
+    condition = Condition(context.condition.role[part], context.condition.qindex[part])
+    return TokenContext(
+        _pick(context.guess, part),
+        (_pick(first, part), _pick(second, part)),
+        context.level[part],
+        context.span[part],
+        condition,
+    )
 
 
 def _cat_tokens(tokens: list[Token]) -> Token:

@@ -61,7 +61,7 @@ class ImfNetwork(nn.Module):
         """
         y = z = None
         if picture is not None:
-            y = self.dense_feature_encoder(picture, aligned.picture)
+            y = self.dense_feature_encoder(picture, aligned.picture, qindex_fraction(condition.qindex))
             z = self.dense_feature_encoder.hyper_latent(y, self.latent_prior.step_sizes(condition))
         context = LatentContext(space_to_depth(to_patches(aligned.picture)), aligned.features, near)
         return self.latent_prior.code(coder, condition, context, y, z)

@@ -7,10 +7,14 @@ training run the same plans (`models.executor`); nothing else knows the order.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imfcodec.models.coding import Role
+from imfcodec.models.roles import Role
 
 END_LEVEL, PAST_LEVEL = 0, 1
 MAX_LEVEL = 7
+
+GROUP_PIXELS = 8 * 256 * 256
+"""Luma pixels that go through the network at a time. The golden frames of a level are coded in groups of so many, at
+least one: part of the format."""
 
 Interval = tuple[int, int]
 

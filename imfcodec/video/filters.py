@@ -24,17 +24,18 @@ class PairFilter:
     Args:
         name: name of the filter.
         video: size and frame rate of both videos.
+        options: of the filter.
     Raises:
         UsageError: this build of FFmpeg does not have the filter.
     """
 
-    def __init__(self, name: str, video: VideoFormat) -> None:
+    def __init__(self, name: str, video: VideoFormat, options: str | None = None) -> None:
         if not has_filter(name):
             raise UsageError(f"this build of FFmpeg has no filter '{name}'; install another one")
         self._prefix = f"lavfi.{name}."
         self._count = 0
         graph = av.filter.Graph()
-        filter_, self._sink = graph.add(name), graph.add("buffersink")
+        filter_, self._sink = graph.add(name, options), graph.add("buffersink")
         # Not `Graph.add_buffer`, which cannot say the frame rate: xpsnr goes by it.
         arguments = (
             f"video_size={video.width}x{video.height}:pix_fmt=yuv420p:"

@@ -13,10 +13,11 @@ import torch
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec import encoder as encoders
-from imfcodec.codec.analysis import ChunkTrial, is_scene_cut
+from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
+from imfcodec.codec.groups import to_qindices
 from imfcodec.codec.planes import to_picture
 from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
@@ -198,9 +199,56 @@ def test_what_the_encoder_observes_is_what_the_decoder_does(model):
 def test_a_scene_cut_opens_a_group(model):
     first = face(64, 64, 6)
     second = [Frame(255 - f.y, f.u, f.v, f.pts + 6) for f in first]
-    assert is_scene_cut(first[-1], second[0]) and not is_scene_cut(first[0], first[1])
-    kinds = [p.kind for p in encode(model, first + second, golden_interval=16)]
-    assert kinds == [PacketKind.KEY, PacketKind.CHUNK, PacketKind.KEY, PacketKind.CHUNK]
+    packets = encode(model, first + second, golden_interval=16)
+    assert [p.kind for p in packets] == [PacketKind.KEY, PacketKind.CHUNK] * 2
+    assert [p.frame_count for p in packets] == [1, 5, 1, 5]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_frame_that_costs_less_as_a_key_frame_opens_a_group(model, monkeypatch, structure):
+    """At that frame, wherever it lies in the chunk that was looked at; nothing is lost or shown twice."""
+    frames = [replace(f, y=f.y // 4 + (160 if f.pts >= 6 else 0)) for f in face(64, 64, 10)]
+
+    def is_brighter(trial, position, anchor):
+        return float((trial._frames[position].luma.mean() - anchor.reference.picture.luma.mean()).abs()) > 0.3
+
+    monkeypatch.setattr(ChunkTrial, "prefers_key", is_brighter)
+    choices = {"structure": structure, "scene_cuts": False}
+    packets = encode(model, frames, **choices)
+    starts = np.cumsum([0, *(packet.frame_count for packet in packets)])
+    keys = [start for start, packet in zip(starts, packets, strict=False) if packet.kind is PacketKind.KEY]
+    assert keys == ([0, 6] if structure == "offline" else [0, 8]), "low delay looks at golden frames alone"
+    assert [time for packet in packets for time in packet.pts] == list(range(10))
+    monkeypatch.setattr(ChunkTrial, "prefers_key", lambda *_: False)
+    assert [packet.kind for packet in encode(model, frames, **choices)].count(PacketKind.KEY) == 1
+
+
+def test_a_key_frame_is_preferred_to_a_prediction_that_misleads(model):
+    """And the golden frame where the prediction is perfect."""
+    (frame,) = face(64, 64, 1)
+    still = to_picture([frame], torch.device("cpu"))
+    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], torch.device("cpu"))
+    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), torch.device("cpu"))
+    with torch.inference_mode():
+        writer = SymbolWriter(model.tables)
+        misleading = Executor(model.network, writer).key(torch.tensor([200]), noise, noise)
+        good = Executor(model.network, writer).key(torch.tensor([200]), still, still)
+        trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
+        assert not trial.prefers_key(1, good)
+        trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
+        assert trial.prefers_key(1, misleading)
+
+
+def test_low_delay_reads_no_frame_ahead(model):
+    taken = 0
+
+    def source():
+        nonlocal taken
+        for taken, frame in enumerate(face(64, 64, 6), 1):  # noqa: B007
+            yield frame
+
+    packets = Encoder(model, EncoderSettings(structure="low-delay")).encode(source())
+    assert [taken for packet in packets] == [1, 2, 3, 4, 5, 6]
 
 
 def test_key_interval_opens_groups(model):
@@ -226,6 +274,9 @@ def test_groups_do_not_grow_without_end(model, monkeypatch):
         {"golden_interval": 0},
         {"golden_interval": 33},
         {"key_interval": 0},
+        {"preset": "slowest"},
+        {"spatial": 1.0},
+        {"preset": "slow", "temporal": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -70,7 +70,7 @@ def test_nothing_is_visible_across_a_cut_to_another_place(monkeypatch, texture):
     """Where no point finds its way back, there is no error to speak of."""
     meter = WarpingMeter()
     monkeypatch.setattr(
-        meter, "_follow", lambda before, now: (np.zeros((*now.shape, 2), np.float32), np.zeros(now.shape, bool))
+        meter._flow, "follow", lambda before, now: (np.zeros((*now.shape, 2), np.float32), np.zeros(now.shape, bool))
     )
     plane = view(texture, 0)
     assert meter.measure(plane, plane) is None and meter.measure(plane, plane) is None
@@ -82,7 +82,7 @@ def test_motion_is_found_once_for_all_measurements_of_a_video(texture):
     kept, lost = MotionStore(), MotionStore(limit=SIDE**2)
     first, again, without = (WarpingMeter(motions) for motions in (kept, kept, lost))
     errors = [first.measure(frame, frame) for frame in frames]
-    again._flow = None
+    again._flow.follow = None
     assert [again.measure(frame, frame) for frame in frames] == errors
     assert [without.measure(frame, frame) for frame in frames] == errors
     found = []

@@ -19,7 +19,7 @@ from imfcodec.training.rollout import Rollout, TrainedModel
 from imfcodec.training.start import start_as_transform_codec
 
 GIGA = 1e9
-PAPER_PARAMETERS = 55_642_260
+PAPER_PARAMETERS = 53_973_748
 
 
 def random_picture(batch: int, size: int) -> Picture:

@@ -1,0 +1,56 @@
+"""Which engine decodes a stream: torch, or onnxruntime with an exported model."""
+
+import importlib.util
+from pathlib import Path
+
+from imfcodec.errors import UsageError
+from imfcodec.light.model import DESCRIPTION, read_description
+
+ENGINES = ("auto", "onnx", "torch")
+INSTALLED = Path(__file__).parent.parent / "weights"
+"""Folder of the models that come with the package; exported ones are folders NAME.light in it."""
+
+
+def find_exported(
+    engine: str, model: str | None, model_id: bytes, device: str, dtype: str, *, conceal: bool = False
+) -> Path | None:
+    """The exported model to decode a stream with; None stands for torch.
+
+    Args:
+        engine: "onnx", "torch", or "auto" for onnxruntime where there is an exported model and nothing asks for torch.
+        model: as the caller names it, None for the one the stream names.
+        model_id: that the stream names.
+        device, dtype: as the caller asks for them; onnxruntime computes in float32 on the CPU.
+        conceal: whether lost frames are to be made up: torch moves them, onnxruntime repeats the one before.
+    Raises:
+        UsageError: no such engine, or it cannot do what is asked of it.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r} is unknown; use auto, onnx or torch")
+    given = model is not None and Path(model).is_dir()
+    folder = Path(model or "") if given else _find_installed(model_id) if model is None else None
+    if engine == "torch" and given:
+        raise UsageError(f"{model}: is an exported model, which engine torch does not read; use onnx")
+    suits = device in ("auto", "cpu") and dtype in ("auto", "float32")
+    if engine == "onnx" or (engine == "auto" and given):
+        if folder is None:
+            raise UsageError("engine onnx needs an exported model: imfcodec export MODEL DIR, then --model DIR")
+        if not suits:
+            raise UsageError("engine onnx computes in float32 on the CPU; leave out --device and --dtype")
+        if not _has("onnxruntime"):
+            raise UsageError("engine onnx needs onnxruntime; install it with: pip install 'imfcodec[light]'")
+        return folder
+    if engine == "auto" and folder is not None and suits and _has("onnxruntime") and not (conceal and _has("torch")):
+        return folder
+    if not _has("torch"):
+        raise UsageError("without torch this needs an exported model: imfcodec export MODEL DIR, then --model DIR")
+    return None
+
+
+def _find_installed(model_id: bytes) -> Path | None:
+    folders = sorted(path.parent for path in INSTALLED.glob(f"*.light/{DESCRIPTION}"))
+    return next((folder for folder in folders if read_description(folder).model_id == model_id), None)
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
