@@ -52,8 +52,8 @@ def _recorded_symbols() -> Iterator[list[list[int]]]:
     packets: list[list[int]] = []
 
     class Recorder(RangeDecoder):
-        def __init__(self, payload: bytes) -> None:
-            super().__init__(payload)
+        def __init__(self, payload: bytes, *, check: bool = True) -> None:
+            super().__init__(payload, check=check)
             self._log: list[int] = []
             packets.append(self._log)
 

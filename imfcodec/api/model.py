@@ -87,7 +87,7 @@ class Model:
         """
         from imfcodec.light.choice import find_exported
 
-        folder = find_exported(self.engine, self.name, header.model_id, self.device, self.dtype)
+        folder = find_exported(self.engine, self.name, header.model_id, self.device, self.dtype, conceal=conceal)
         if folder is None:
             from imfcodec.codec.decoder import Decoder
 

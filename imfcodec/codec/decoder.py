@@ -111,7 +111,7 @@ class Decoder:
         executor = Executor(self.model.network, reader, self._observe)
         if packet.kind is PacketKind.KEY:
             known = executor.key(torch.tensor([packet.key_qindex], device=self.model.device), self._like, None)
-            reader.finish()
+            reader.range.finish()
             self._group = Group.open(known)
             yield _picture(known)
         else:
@@ -127,7 +127,7 @@ class Decoder:
         qindices, known, levels = to_qindices(packet.quantisers, self.model.device), group.known, plan(chunk)
         for level in levels:
             executor.run(level, known, qindices, None)
-        reader.finish()
+        reader.range.finish()
         if packet.kind is PacketKind.DELAY_GOLDEN:
             self._distance = chunk.before + 1
         group.pass_over(executor, chunk)

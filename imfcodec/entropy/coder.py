@@ -88,9 +88,14 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads what a `RangeEncoder` wrote. Damaged payloads give other integers or CorruptStreamError, never a crash."""
+    """Reads what a `RangeEncoder` wrote. Damaged payloads give other integers or CorruptStreamError, never a crash.
 
-    def __init__(self, payload: bytes) -> None:
+    Args:
+        check: the payload ends with the check symbol; without one it must be what an encoder makes of its symbols.
+    """
+
+    def __init__(self, payload: bytes, *, check: bool = True) -> None:
+        self._payload, self._again = payload, None if check else RangeEncoder()
         padded = payload + bytes(-len(payload) % 4)
         self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
 
@@ -109,19 +114,22 @@ class RangeDecoder:
                 first = int(tables.offsets[row])
                 values[outside] = self._take_escaped(int(outside.sum()), first, first + int(tables.escapes[row]))
             symbols[places] = values
+        if self._again is not None:
+            self._again.encode(symbols, rows, tables)
         return symbols
 
     def decode_flag(self) -> bool:
         """Read one bit."""
         return bool(self._take(_BIT, 1)[0])
 
-    def check(self) -> None:
-        """Read the symbol that ends a payload.
+    def finish(self) -> None:
+        """Make sure that the payload ends where its symbols do.
 
         Raises:
-            CorruptStreamError: it is another one.
+            CorruptStreamError: it does not.
         """
-        if self._take(_BYTE, 1)[0] != CHECK:
+        ends = self._take(_BYTE, 1)[0] == CHECK if self._again is None else self._again.finish() == self._payload
+        if not ends:
             raise CorruptStreamError("payload is damaged: it does not end where its frames do; copy the file again")
 
     def _take_escaped(self, count: int, first: int, end: int) -> Integers:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imfcodec.entropy.coder import MAX_SYMBOL, CodingTables, Integers, RangeDecoder, RangeEncoder
-from imfcodec.errors import CorruptStreamError, SymbolRangeError
+from imfcodec.errors import SymbolRangeError
 from imfcodec.models.coding import Table
 
 PriorTables: TypeAlias = Mapping[Table, CodingTables]
@@ -68,20 +68,17 @@ class SymbolReader:
 
     Args:
         count: keeps account of their bits.
-        check: the payload ends with the check symbol; otherwise it must be what a writer makes of its symbols.
+        check: the payload ends with the check symbol.
     """
 
     def __init__(self, tables: PriorTables, payload: bytes, *, count: bool = False, check: bool = True) -> None:
-        self.range = RangeDecoder(payload)
-        self._tables, self._count, self._payload = tables, count, payload
-        self._again = None if check else RangeEncoder()
+        self.range = RangeDecoder(payload, check=check)
+        self._tables, self._count = tables, count
         self._bits = 0.0
 
     def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:
         numbers, tables = _to_integers(rows), self._tables[table]
         symbols = self.range.decode(numbers, tables)
-        if self._again is not None:
-            self._again.encode(symbols, numbers, tables)
         if self._count:
             self._bits += tables.information(symbols, numbers)
         return torch.from_numpy(symbols.astype(np.float32)).reshape(rows.shape).to(rows.device)
@@ -90,14 +87,3 @@ class SymbolReader:
         """Information content of the symbols since the last call, bits; 0 where nobody counts."""
         bits, self._bits = self._bits, 0.0
         return bits
-
-    def finish(self) -> None:
-        """Make sure that the payload ends where its symbols do.
-
-        Raises:
-            CorruptStreamError: it does not.
-        """
-        if self._again is None:
-            self.range.check()
-        elif self._again.finish() != self._payload:
-            raise CorruptStreamError("payload is damaged: no encoder ends its frame like that; copy the file again")

@@ -11,7 +11,9 @@ INSTALLED = Path(__file__).parent.parent / "weights"
 """Folder of the models that come with the package; exported ones are folders NAME.light in it."""
 
 
-def find_exported(engine: str, model: str | None, model_id: bytes, device: str, dtype: str) -> Path | None:
+def find_exported(
+    engine: str, model: str | None, model_id: bytes, device: str, dtype: str, *, conceal: bool = False
+) -> Path | None:
     """The exported model to decode a stream with; None stands for torch.
 
     Args:
@@ -19,6 +21,7 @@ def find_exported(engine: str, model: str | None, model_id: bytes, device: str, 
         model: as the caller names it, None for the one the stream names.
         model_id: that the stream names.
         device, dtype: as the caller asks for them; onnxruntime computes in float32 on the CPU.
+        conceal: whether lost frames are to be made up: torch moves them, onnxruntime repeats the one before.
     Raises:
         UsageError: no such engine, or it cannot do what is asked of it.
     """
@@ -37,7 +40,7 @@ def find_exported(engine: str, model: str | None, model_id: bytes, device: str, 
         if not _has("onnxruntime"):
             raise UsageError("engine onnx needs onnxruntime; install it with: pip install 'imfcodec[light]'")
         return folder
-    if engine == "auto" and folder is not None and suits and _has("onnxruntime"):
+    if engine == "auto" and folder is not None and suits and _has("onnxruntime") and not (conceal and _has("torch")):
         return folder
     if not _has("torch"):
         raise UsageError("without torch this needs an exported model: imfcodec export MODEL DIR, then --model DIR")

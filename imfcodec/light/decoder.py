@@ -1,6 +1,7 @@
 """Packets to frames with an exported model; imports no torch."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class LightDecoder:
         if not packet.golden or not self._known:
             next(self._pictures(packet))
             return
-        executor = LightExecutor(self.model, packet.payload, *self._padded)
+        executor = LightExecutor(self.model, packet, *self._padded)
         chunk = read_chunk(packet, self._before, executor)
         for level in golden_levels(chunk):
             executor.run(level, self._known, packet.quantisers)
@@ -79,8 +80,8 @@ class LightDecoder:
         try:
             for time, picture in zip(packet.pts, self._pictures(packet), strict=True):
                 done += 1
-                self._last = self._frame(picture, time)
-                self.concealed_frames += not self._intact
+                self._last = replace(self._frame(picture, time), concealed=not self._intact)
+                self.concealed_frames += self._last.concealed
                 yield self._last
         except CorruptStreamError:
             if not self._conceals:
@@ -97,7 +98,7 @@ class LightDecoder:
         last = self._last or self._grey()
         for time in pts:
             self.concealed_frames += 1
-            yield Frame(last.y, last.u, last.v, time)
+            yield replace(last, pts=time, concealed=True)
 
     def _grey(self) -> Frame:
         luma = np.full((self._height, self._width), GREY, np.uint8)
@@ -105,12 +106,12 @@ class LightDecoder:
         return Frame(luma, chroma, chroma, 0)
 
     def _pictures(self, packet: VideoPacket) -> Iterator[Picture]:
-        executor = LightExecutor(self.model, packet.payload, *self._padded)
+        executor = LightExecutor(self.model, packet, *self._padded)
         if packet.kind is not PacketKind.KEY:
             yield from self._chunk(packet, executor)
             return
         known = executor.key(packet.key_qindex)
-        executor.range.check()
+        executor.range.finish()
         self._known, self._before, self._intact = {0: known}, 0, True
         yield _picture(known)
 
@@ -123,8 +124,7 @@ class LightDecoder:
         known, levels = self._known, plan(chunk)
         for level in levels:
             executor.run(level, known, packet.quantisers)
-        if packet.kind is not PacketKind.DELAY_TOKEN:
-            executor.range.check()
+        executor.range.finish()
         self._go_on(executor, chunk)
         steps = sorted((step for level in levels for step in level), key=lambda step: step.position)
         for run in runs(steps):

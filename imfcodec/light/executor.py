@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imfcodec.bitstream.packet import Quantisers
+from imfcodec.bitstream.packet import PacketKind, Quantisers, VideoPacket
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.light.arrays import inverse_cosine_transform, put_places, take_places, token_planes
 from imfcodec.light.model import G_STEPS, STEPS, U_STEPS, Array, LightModel
@@ -68,10 +68,10 @@ class LightExecutor:
         range: decoder of the payload.
     """
 
-    def __init__(self, model: LightModel, payload: bytes, width: int, height: int) -> None:
+    def __init__(self, model: LightModel, packet: VideoPacket, width: int, height: int) -> None:
         self._model, self._config = model, model.config
         self._height, self._width = height, width
-        self.range = RangeDecoder(payload)
+        self.range = RangeDecoder(packet.payload, check=packet.kind is not PacketKind.DELAY_TOKEN)
 
     def key(self, qindex: int) -> Known:
         """A key frame, the anchor of what follows."""

@@ -39,7 +39,7 @@ def resized(frames: Iterable[Frame], width: int, height: int) -> Iterator[Frame]
         if frame.y.shape == (height, width):
             yield frame
         else:
-            yield _rescale(scaler, frame, width, height, _LANCZOS)
+            yield replace(_rescale(scaler, frame, width, height, _LANCZOS), concealed=frame.concealed)
 
 
 def upright(frame: Frame, video: VideoFormat) -> tuple[Frame, VideoFormat]:

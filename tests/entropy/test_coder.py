@@ -157,7 +157,7 @@ def test_the_check_symbol_ends_a_payload(values, flag):
     payload = encoder.finish()
     decoder = RangeDecoder(payload)
     assert decoder.decode_flag() is flag and decoder.decode(rows, tables).tolist() == values
-    decoder.check()
+    decoder.finish()
 
 
 def test_one_symbol_too_many_fails_the_check():
@@ -171,9 +171,28 @@ def test_one_symbol_too_many_fails_the_check():
         decoder = RangeDecoder(encoder.finish())
         with contextlib.suppress(CorruptStreamError):
             decoder.decode(np.zeros(31, np.int32), tables)
-            decoder.check()
+            decoder.finish()
             passed += 1
     assert passed <= 6
+
+
+def test_a_payload_without_check_symbol_is_the_one_an_encoder_writes():
+    """Cut off, longer, or with another bit: what it decodes to is written differently."""
+    tables, random = small_tables(), np.random.default_rng(7)
+    rows = random.integers(0, 2, 40).astype(np.int32)
+    encoder = RangeEncoder()
+    encoder.encode(random.choice(integers([-1, 0, 0, 0, 1, 5]), 40), rows, tables)
+    payload, refused = encoder.finish(), 0
+    flipped = [bytes(x ^ (1 << bit % 8) * (at == bit // 8) for at, x in enumerate(payload)) for bit in range(40)]
+    for data in (payload, payload + b"\0", payload + b"\1", payload[:-1], *flipped):
+        decoder = RangeDecoder(data, check=False)
+        try:
+            decoder.decode(rows, tables)
+            decoder.finish()
+        except CorruptStreamError:
+            refused += 1
+            assert data != payload
+    assert refused >= 35
 
 
 def test_reading_past_the_end_of_a_payload_does_not_pass_the_check():
@@ -181,7 +200,7 @@ def test_reading_past_the_end_of_a_payload_does_not_pass_the_check():
     decoder = RangeDecoder(b"")
     decoder.decode(integers([0] * 50), small_tables())
     with pytest.raises(CorruptStreamError, match="does not end"):
-        decoder.check()
+        decoder.finish()
 
 
 @pytest.mark.parametrize("row", [[0, 5, 65535], [1, 5, 65536], [0, 70000, 65536], [0, 5, 5, 65536]])
