@@ -1,6 +1,7 @@
 """Streams in a window: decoded into a pipe that a player on this machine reads."""
 
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ PLAYERS = {
     "mpv": ("--really-quiet", "--force-seekable=no"),
 }
 _END_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 
 
 def find_player(wanted: str | None = None) -> list[str]:
@@ -51,7 +53,8 @@ def play(source: str | Path, *, player: Sequence[str] | None = None, **options: 
         # A reader of our own, until the player ends: opening the pipe never waits, and writing ends with the player.
         ours = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         process = subprocess.Popen([*command, pipe], stdin=subprocess.DEVNULL)
-        watch = threading.Thread(target=_close_after, args=(process, ours), daemon=True)
+        ended = threading.Event()
+        watch = threading.Thread(target=_close_after, args=(process, ours, ended), daemon=True)
         watch.start()
         try:
             api.decode(source, pipe, **options)
@@ -60,12 +63,19 @@ def play(source: str | Path, *, player: Sequence[str] | None = None, **options: 
             if process.poll() is None:
                 raise
         finally:
+            ended.set()
             _end(process)
             watch.join(_END_SECONDS)
 
 
-def _close_after(process: subprocess.Popen[bytes], descriptor: int) -> None:
+def _close_after(process: subprocess.Popen[bytes], descriptor: int, ended: threading.Event) -> None:
+    """Close our end of the pipe once the player has ended, but not before the other end has been opened.
+
+    That would wait for ever for a reader; something to read tells that it is open.
+    """
     process.wait()
+    while not ended.is_set() and not select.select([descriptor], [], [], _POLL_SECONDS)[0]:
+        pass
     os.close(descriptor)
 
 

@@ -119,7 +119,7 @@ class Refiner:
             y, _ = code(values, self._estimator)
             return self._network.decode_reference(y, aligned, condition.qindex), self._estimator.take_bits()
 
-        y = encoder(target, aligned.picture)
+        y = encoder(target, aligned.picture, qindex_fraction(condition.qindex))
         start = [y / sizes[:, :, None, None], encoder.hyper_latent(y, sizes)]
         price, term = bit_price(condition.qindex), self._term(target)
         best = self._descend(start, trial, target, price, term, self._effort.latent_steps, LATENT_RATE)

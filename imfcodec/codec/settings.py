@@ -20,7 +20,7 @@ class EncoderSettings:
         golden_interval: frames from one golden frame to the next, 1..32; None chooses by measured rate and distortion
             (offline) or by quality (low delay), and tries key frames in their place.
         key_interval: frames after which a new group is opened; None opens one at scene cuts, where it costs less, and
-            after 1000 frames, 250 in low delay: that bounds how far decoders drift apart (docs/reliability.md).
+            after 1000 frames, 250 in low delay, which bounds how far decoders drift apart (docs/reliability.md).
         scene_cuts: a scene cut opens a group.
         preset: how much work goes into it, one of `codec.effort.PRESETS`.
         spatial, temporal: weights of what a preset that refines holds to beside rate and squared error, for less
