@@ -18,7 +18,7 @@ BASE_PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python3.10
 	$$candidate -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $$candidate && break; done)
 
-.PHONY: help install demo test lint format types unit docs man clean
+.PHONY: help install demo test lint format types unit docs man clean reliability
 
 help:
 	@echo "make demo     install into .venv, then encode, decode and measure a clip drawn by code"
@@ -63,3 +63,11 @@ man: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+CLIPS ?= clips
+
+reliability: $(READY)  # the figures of docs/reliability.md, on an idle machine; CLIPS is a folder of videos
+	$(PYTHON) -m benchmarks.hostile
+	$(PYTHON) benchmarks/faults.py
+	$(PYTHON) benchmarks/losses.py $(CLIPS)
+	$(PYTHON) benchmarks/drift.py --marks 100 250 1000 --key-interval 5000
