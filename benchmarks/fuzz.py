@@ -4,7 +4,7 @@
 
 CORPUS is a folder outside the repository; it starts with the streams of `benchmarks.hostile` and grows. Every input is
 verified and decoded with concealment by a tiny model. Anything but an `ImfError` is a find, as are more than 5 s of
-processor time and more than 2 GiB: libFuzzer writes the input that did it to the current folder and ends with an exit
+processor time and more than 4 GiB: libFuzzer writes the input that did it to the current folder and ends with an exit
 code that is not 0.
 """
 
@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["imfcodec.bitstream", "imfcodec.entropy
     from imfcodec.evaluation.mutations import mutate
 
 SECONDS = 5
-OPTIONS = ["-timeout=300", "-report_slow_units=300", "-rss_limit_mb=2048", "-max_len=4096"]
+OPTIONS = ["-timeout=300", "-report_slow_units=300", "-rss_limit_mb=4096", "-max_len=4096"]
 
 
 def mutate_stream(data: bytes, most_bytes: int, seed: int) -> bytes:
