@@ -1,4 +1,4 @@
-"""Fuzz the reading of streams with atheris (`pip install atheris`), guided by what of the reader has run.
+"""Fuzz the reading of streams with atheris (`pip install 'imfcodec[fuzz]'`), guided by what of the reader has run.
 
     python -m benchmarks.fuzz CORPUS [libFuzzer's options, e.g. -max_total_time=1800 -seed=1]
 
