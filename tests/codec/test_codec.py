@@ -12,14 +12,13 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec import encoder as encoders
 from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
 from imfcodec.codec.groups import to_qindices
 from imfcodec.codec.planes import to_picture
-from imfcodec.codec.settings import STRUCTURES, EncoderSettings
+from imfcodec.codec.settings import LONGEST_GROUP, STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
@@ -258,7 +257,7 @@ def test_key_interval_opens_groups(model):
 
 def test_groups_do_not_grow_without_end(model, monkeypatch):
     """Decoders of different precision drift apart until a key frame comes."""
-    monkeypatch.setitem(encoders.LONGEST_GROUP, "low-delay", 3)
+    monkeypatch.setitem(LONGEST_GROUP, "low-delay", 3)
     packets = encode(model, face(64, 64, 7), structure="low-delay")
     assert [number for number, p in enumerate(packets) if p.kind is PacketKind.KEY] == [0, 3, 6]
     assert sum(p.kind is PacketKind.KEY for p in encode(model, face(64, 64, 7), key_interval=5)) == 2
