@@ -29,7 +29,6 @@ from imfcodec.errors import ImfError, InputError, ModelError, UsageError, Worker
 from imfcodec.frames import Frame
 from imfcodec.limits import Limits
 from imfcodec.video.scaling import resized
-from imfcodec.video.series import is_series
 from imfcodec.workers import Worker, WorkerLostError, first_ready
 
 AHEAD = 2  # groups for each worker that are begun before their turn, so that few packets wait in memory
@@ -52,11 +51,16 @@ class Jobs:
     count: int
 
     def __post_init__(self) -> None:
-        target, source = self.options.target, self.source
-        if target:
-            raise UsageError(f"--jobs goes with a quality, not with {target.kind.option}")
-        if not isinstance(source, str | Path) or not (os.path.isfile(source) or is_series(source)):
+        if self.options.target:
+            raise UsageError(f"--jobs goes with a quality, not with {self.options.target.kind.option}")
+        if not isinstance(self.source, str | Path) or _is_pipe_or_device(self.place):
             raise UsageError("--jobs needs a file to read; a pipe is read only once")
+
+    @property
+    def place(self) -> str:
+        """Name of the source in any process: /dev/stdin is another file in each."""
+        assert isinstance(self.source, str | Path), "checked when made"
+        return os.path.realpath(self.source)
 
 
 class Ended(NamedTuple):
@@ -115,18 +119,21 @@ class GroupCoder:
         loaded = self._model.load()
         if loaded.model_id != self._header.model_id:
             raise ModelError(f"model {self._model.name} has changed while it was in use; start again")
-        checked = VerifiedSink(BytesIO(), self._model, self._limits) if self._options.verify else None
-        encoder = Encoder(loaded, self._options, show=checked.expect if checked else None)
+        shown: list[Frame] = []
+        encoder = Encoder(loaded, self._options, show=shown.extend if self._options.verify else None)
         packets = self._model.paced(encoder.encode_group(source))
-        return self._verified(packets, checked) if checked else packets
+        return self._verified(packets, shown) if self._options.verify else packets
 
-    def _verified(self, packets: Iterator[VideoPacket], checked: VerifiedSink) -> Iterator[VideoPacket]:
-        """The packets of a group, each once it has been decoded: they are a stream of their own."""
+    def _verified(self, packets: Iterator[VideoPacket], shown: list[Frame]) -> Iterator[VideoPacket]:
+        """The packets of a group, each once it is decoded, from a stream of its own, to what is `shown` by then."""
+        checked = VerifiedSink(BytesIO(), self._model, self._limits)
         writer: StreamWriter | None = None
         for packet in packets:
             if writer is None:
                 header = replace(self._header, audio=None, variable_rate=True, first_pts=packet.pts[0])
                 writer = StreamWriter(cast(BinaryIO, checked), header)
+            checked.expect(shown)
+            shown.clear()
             writer.write_video(packet)
             yield packet
         if writer is not None:
@@ -157,6 +164,7 @@ class SideBySide:
     Args:
         jobs: how many workers there are, at most.
         work: what they do.
+        forecast: where groups may end.
     """
 
     def __init__(self, jobs: int, work: GroupCoder, forecast: GroupForecast) -> None:
@@ -217,18 +225,19 @@ class SideBySide:
             end = self._wanted[start].end if start in self._wanted else None
             start = end.following if end else self._forecast.end_of(start)
 
-    def _free(self) -> Worker | None:
-        """A worker with nothing to do, or with what is not wanted any more."""
-        for worker, group in self._given.items():
-            if group.end or self._wanted.get(group.start) is not group:
-                return worker
-        return None
+    def _free(self) -> list[Worker]:
+        """Workers with nothing to do, or with what is not wanted any more."""
+        given = self._given.items()
+        return [worker for worker, group in given if group.end or self._wanted.get(group.start) is not group]
 
     def _has_free(self) -> bool:
-        return len(self._given) < self._jobs or self._free() is not None
+        return len(self._given) < self._jobs or bool(self._free())
 
     def _begin(self, start: int) -> None:
-        worker = self._free() or Worker(self._work)
+        """Give a group to a free worker: to the one that has read closest to it, and least likely past it."""
+        places = {worker: self._given[worker].start for worker in self._free()}
+        worker = max(places, key=lambda worker: (places[worker] < start, places[worker]), default=None)
+        worker = worker or Worker(self._work)
         self._count += 1
         self._wanted[start] = self._given[worker] = _Group(self._count, start)
         worker.give((self._count, start))
@@ -283,13 +292,17 @@ def code_side_by_side(
     coded = resized(frames, header.format.width, header.format.height)
     forecast = GroupForecast(coded, start, scene_cuts=options.scene_cuts, key_interval=options.longest_group)
     done = start
-    with SideBySide(jobs.count, GroupCoder(jobs.source, options, model, limits, header), forecast) as groups:
+    with SideBySide(jobs.count, GroupCoder(jobs.place, options, model, limits, header), forecast) as groups:
         for packet in groups.packets(start):
             done += packet.frame_count
             yield packet
     forecast.read_all()
     if done != forecast.position:
         raise InputError(f"{jobs.source}: has changed while it was read; start again")
+
+
+def _is_pipe_or_device(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _portable(error: Exception) -> Exception:

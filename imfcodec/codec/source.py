@@ -99,8 +99,9 @@ class GroupForecast:
     def end_of(self, start: int) -> int | None:
         """Where the group ends that begins with this frame: number of the next one's first; None is the last group."""
         for position in range(start + 1, start + self._interval + 1):
-            if position >= self.position and not self._read():
-                return None
+            while self.position <= position:
+                if not self._read():
+                    return None
             if position in self._cuts and position > start + 1:  # see `FrameSource`
                 return position
         return start + self._interval
