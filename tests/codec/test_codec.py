@@ -33,8 +33,8 @@ QUALITIES = (20, 95)
 
 
 @pytest.fixture(scope="module")
-def model() -> LoadedModel:
-    return load_model()
+def model(device) -> LoadedModel:
+    return load_model(device=device)
 
 
 def header(model: LoadedModel, width: int, height: int) -> StreamHeader:
@@ -160,9 +160,9 @@ def test_every_interval_ends_with_a_golden_frame(model, interval):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_encoder_and_decoder_agree_to_the_sample(frames, monkeypatch, structure, dtype):
+def test_encoder_and_decoder_agree_to_the_sample(device, tolerance, frames, monkeypatch, structure, dtype):
     """On every golden frame that becomes an anchor."""
-    model = load_model(dtype=dtype)
+    model = load_model(dtype=dtype, device=device)
     anchors: list[torch.Tensor] = []
     advance = Executor.advance
 
@@ -176,7 +176,7 @@ def test_encoder_and_decoder_agree_to_the_sample(frames, monkeypatch, structure,
     decode(model, packets, 128, 128)
     assert encoded == len(anchors) - encoded == (4 if structure == "offline" else 3)
     for ours, theirs in zip(anchors[:encoded], anchors[encoded:], strict=True):
-        assert torch.equal(ours, theirs)
+        assert (ours - theirs).abs().max() <= tolerance
 
 
 def test_what_the_encoder_observes_is_what_the_decoder_does(model):
@@ -225,13 +225,14 @@ def test_a_frame_that_costs_less_as_a_key_frame_opens_a_group(model, monkeypatch
 def test_a_key_frame_is_preferred_to_a_prediction_that_misleads(model):
     """And the golden frame where the prediction is perfect."""
     (frame,) = face(64, 64, 1)
-    still = to_picture([frame], torch.device("cpu"))
-    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], torch.device("cpu"))
-    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), torch.device("cpu"))
+    still = to_picture([frame], model.device)
+    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], model.device)
+    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), model.device)
+    qindex = torch.tensor([200], device=model.device)
     with torch.inference_mode():
         writer = SymbolWriter(model.tables)
-        misleading = Executor(model.network, writer).key(torch.tensor([200]), noise, noise)
-        good = Executor(model.network, writer).key(torch.tensor([200]), still, still)
+        misleading = Executor(model.network, writer).key(qindex, noise, noise)
+        good = Executor(model.network, writer).key(qindex, still, still)
         trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
         assert not trial.prefers_key(1, good)
         trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
@@ -466,8 +467,9 @@ class TestLosses:
         with torch.inference_mode():
             chunk = Chunk(4, True, before=2)
             reader = SymbolReader(model.tables, key.payload)
-            known = {0: Executor(model.network, reader).key(torch.tensor([key.key_qindex]), pictures[0], None)}
-            qindices = executors.Qindices(*(torch.tensor([v]) for v in (100, 10, 60)))
+            key_qindex = torch.tensor([key.key_qindex], device=model.device)
+            known = {0: Executor(model.network, reader).key(key_qindex, pictures[0], None)}
+            qindices = to_qindices(Quantisers(100, 10, 60), model.device)
             for level in plan(chunk):
                 Executor(model.network, writer).run(level, known, qindices, pictures)
         crafted = VideoPacket(
@@ -507,8 +509,8 @@ class TestExactSymbols:
             decode(model, packets, side, side)
         return read
 
-    def test_noise_on_every_float_output_changes_no_symbol(self, mixed, coded, monkeypatch):
-        model = load_model()
+    def test_noise_on_every_float_output_changes_no_symbol(self, device, mixed, coded, monkeypatch):
+        model = load_model(device=device)
         streams = [mixed, coded["low-delay", 95]]
         expected = [self.symbols(model, stream, monkeypatch) for stream in streams]
         noisy = 0
@@ -531,9 +533,9 @@ class TestExactSymbols:
         torch.set_num_threads(threads)
         assert self.symbols(model, mixed, monkeypatch) == expected
 
-    def test_bfloat16_networks(self, mixed, coded, model, monkeypatch):
+    def test_bfloat16_networks(self, device, mixed, coded, model, monkeypatch):
         """The same symbols, and pictures that differ by little."""
-        rough = load_model(dtype="bfloat16")
+        rough = load_model(dtype="bfloat16", device=device)
         for stream in (mixed, coded["low-delay", 95]):
             expected = self.symbols(model, stream, monkeypatch)
             assert self.symbols(rough, stream, monkeypatch) == expected
