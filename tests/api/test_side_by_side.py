@@ -17,7 +17,6 @@ from imfcodec.api import side_by_side
 from imfcodec.api.side_by_side import Ended, GroupCoder, SideBySide
 from imfcodec.bitstream.container import StreamReader
 from imfcodec.bitstream.packet import VideoPacket
-from imfcodec.codec.encoder import Encoder
 from imfcodec.errors import InputError, UsageError, WorkerError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.frames import Clip, Frame
@@ -64,6 +63,8 @@ def test_jobs_make_the_bytes_of_one_process(scenes, model, tmp_path):
 def test_a_job_goes_on_with_an_unfinished_run(scenes, model, tmp_path, monkeypatch):
     """In low delay, with groups of at most five frames beside the cut; begun without jobs."""
     options = {"options": OPTIONS, "structure": "low-delay", "key_interval": 5, "model": model}
+    from imfcodec.codec.encoder import Encoder  # not on top: workers import this module, most of them without torch
+
     api.encode(scenes, tmp_path / "alone.imf", **options)
     encode = Encoder.encode
 
