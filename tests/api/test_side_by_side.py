@@ -56,12 +56,12 @@ def test_jobs_make_the_bytes_of_one_process(scenes, model, tmp_path):
     """Its scene cut foretells the group at 12; others are opened by trial, which nobody foresees."""
     api.encode(scenes, tmp_path / "alone.imf", OPTIONS, model=model)
     assert {0, 12} < set(keys(tmp_path / "alone.imf"))
-    stats = api.encode(scenes, tmp_path / "out.imf", OPTIONS, model=model, jobs=2, verify=True)
+    stats = api.encode(scenes, tmp_path / "out.imf", OPTIONS, model=model, jobs=2)
     assert (tmp_path / "out.imf").read_bytes() == (tmp_path / "alone.imf").read_bytes() and stats.frames == 18
 
 
 def test_a_job_goes_on_with_an_unfinished_run(scenes, model, tmp_path, monkeypatch):
-    """In low delay, with groups of at most five frames beside the cut; begun without jobs."""
+    """In low delay, with groups of at most five frames beside the cut; begun without jobs, and verified by one."""
     options = {"options": OPTIONS, "structure": "low-delay", "key_interval": 5, "model": model}
     from imfcodec.codec.encoder import Encoder  # not on top: workers import this module, most of them without torch
 
@@ -76,7 +76,7 @@ def test_a_job_goes_on_with_an_unfinished_run(scenes, model, tmp_path, monkeypat
         patched.setattr(Encoder, "encode", interrupted)
         api.encode(scenes, tmp_path / "out.imf", **options, resume=True)
     said = []
-    api.encode(scenes, tmp_path / "out.imf", **options, jobs=1, resume=True, say=said.append)
+    api.encode(scenes, tmp_path / "out.imf", **options, jobs=1, verify=True, resume=True, say=said.append)
     assert (tmp_path / "out.imf").read_bytes() == (tmp_path / "alone.imf").read_bytes()
     assert keys(tmp_path / "out.imf") == [0, 5, 10, 12, 17] and "goes on after 12 frames" in said[0]
 
