@@ -38,13 +38,13 @@ def _devices():
 
 
 def pytest_generate_tests(metafunc):
-    """Run every test that asks for a `device` on each."""
-    if "device" in metafunc.fixturenames:
-        metafunc.parametrize("device", _devices(), indirect=True, scope="session")
+    """Run every test that asks for a `torch_device` on each."""
+    if "torch_device" in metafunc.fixturenames:
+        metafunc.parametrize("torch_device", _devices(), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def device(request):
+def torch_device(request):
     """A device, float32 in full precision as on the CPU; one that is asked for by name and missing is a failure."""
     import torch
 
@@ -60,9 +60,9 @@ def device(request):
 
 
 @pytest.fixture(scope="session")
-def tolerance(device):
+def tolerance(torch_device):
     """By how much samples, 0 to 1, may differ between two runs: the CPU rounds alike, others may be off by a level."""
-    return 0 if device == "cpu" else 1 / 255
+    return 0 if torch_device == "cpu" else 1 / 255
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,8 @@ QUALITIES = (20, 95)
 
 
 @pytest.fixture(scope="module")
-def model(device) -> LoadedModel:
-    return load_model(device=device)
+def model(torch_device) -> LoadedModel:
+    return load_model(device=torch_device)
 
 
 def header(model: LoadedModel, width: int, height: int) -> StreamHeader:
@@ -160,9 +160,9 @@ def test_every_interval_ends_with_a_golden_frame(model, interval):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_encoder_and_decoder_agree_to_the_sample(device, tolerance, frames, monkeypatch, structure, dtype):
+def test_encoder_and_decoder_agree_to_the_sample(torch_device, tolerance, frames, monkeypatch, structure, dtype):
     """On every golden frame that becomes an anchor."""
-    model = load_model(dtype=dtype, device=device)
+    model = load_model(dtype=dtype, device=torch_device)
     anchors: list[torch.Tensor] = []
     advance = Executor.advance
 
@@ -509,8 +509,8 @@ class TestExactSymbols:
             decode(model, packets, side, side)
         return read
 
-    def test_noise_on_every_float_output_changes_no_symbol(self, device, mixed, coded, monkeypatch):
-        model = load_model(device=device)
+    def test_noise_on_every_float_output_changes_no_symbol(self, torch_device, mixed, coded, monkeypatch):
+        model = load_model(device=torch_device)
         streams = [mixed, coded["low-delay", 95]]
         expected = [self.symbols(model, stream, monkeypatch) for stream in streams]
         noisy = 0
@@ -533,9 +533,9 @@ class TestExactSymbols:
         torch.set_num_threads(threads)
         assert self.symbols(model, mixed, monkeypatch) == expected
 
-    def test_bfloat16_networks(self, device, mixed, coded, model, monkeypatch):
+    def test_bfloat16_networks(self, torch_device, mixed, coded, model, monkeypatch):
         """The same symbols, and pictures that differ by little."""
-        rough = load_model(dtype="bfloat16", device=device)
+        rough = load_model(dtype="bfloat16", device=torch_device)
         for stream in (mixed, coded["low-delay", 95]):
             expected = self.symbols(model, stream, monkeypatch)
             assert self.symbols(rough, stream, monkeypatch) == expected

@@ -41,8 +41,10 @@ SOME = ["valid/own-quantisers.imf", "valid/splits-left.imf", "valid/low-delay.im
 
 
 @pytest.fixture(scope="module")
-def models(device) -> dict[str, LoadedModel]:
-    return {dtype: load_model(str(FOLDER / MODEL), dtype=dtype, device=device) for dtype in ("float32", "bfloat16")}
+def models(torch_device) -> dict[str, LoadedModel]:
+    return {
+        dtype: load_model(str(FOLDER / MODEL), dtype=dtype, device=torch_device) for dtype in ("float32", "bfloat16")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +113,10 @@ def test_a_decoder_written_from_the_specification_refuses_what_is_faulty(name, s
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_it_finds_the_symbols_of_an_encoder_with_the_weights_that_ship_too(device, structure, face_format, face_frames):
-    model = load_model(device=device)
+def test_it_finds_the_symbols_of_an_encoder_with_the_weights_that_ship_too(
+    torch_device, structure, face_format, face_frames
+):
+    model = load_model(device=torch_device)
     settings = EncoderSettings(structure=structure, golden_interval=2)
     sink = io.BytesIO()
     with StreamWriter(sink, StreamHeader(face_format, model.model_id)) as writer:

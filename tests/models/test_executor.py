@@ -27,14 +27,14 @@ class Rounding:
 
 
 @pytest.fixture(scope="module")
-def network(device):
-    return load_model(device=device).network
+def network(torch_device):
+    return load_model(device=torch_device).network
 
 
 @pytest.fixture(scope="module")
-def originals(face_pictures, device):
+def originals(face_pictures, torch_device):
     """Nine frames of a talking face on the device."""
-    return [Picture(*(plane.to(device) for plane in picture)) for picture in face_pictures]
+    return [Picture(*(plane.to(torch_device) for plane in picture)) for picture in face_pictures]
 
 
 def run(network, frames, qindices, chunk=CHUNK):
