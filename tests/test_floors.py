@@ -16,6 +16,7 @@ FLOORS = {
     "imfcodec.files": 0,
     "imfcodec.limits": 0,
     "imfcodec.interruption": 0,
+    "imfcodec.workers": 0,
     "imfcodec.bitstream": 1,
     "imfcodec.entropy": 1,
     "imfcodec.video": 1,

@@ -28,8 +28,6 @@ from imfcodec.zoo import LoadedModel
 
 Coded = TypeVar("Coded")
 
-# Frames, by structure; until then decodes in float32 and bfloat16 drift apart by less than a level on average.
-LONGEST_GROUP = {"offline": 1000, "low-delay": 250}
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
@@ -113,9 +111,13 @@ class Encoder:
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
-        longest = self.settings.key_interval or LONGEST_GROUP[self.settings.structure]
-        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=longest)
-        while (first := source.open_group()) is not None:
+        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=self.settings.longest_group)
+        while not source.is_at_end():
+            yield from self.encode_group(source)
+
+    def encode_group(self, source: FrameSource) -> Iterator[VideoPacket]:
+        """Yield the packets of the next group, none at the end. They follow from its own frames, wherever it begins."""
+        if (first := source.open_group()) is not None:
             yield from self._encode_group(first, source)
 
     @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent

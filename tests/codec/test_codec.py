@@ -12,14 +12,13 @@ import torch
 
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
-from imfcodec.codec import encoder as encoders
 from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
 from imfcodec.codec.groups import to_qindices
 from imfcodec.codec.planes import to_picture
-from imfcodec.codec.settings import STRUCTURES, EncoderSettings
+from imfcodec.codec.settings import LONGEST_GROUP, STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
@@ -34,8 +33,8 @@ QUALITIES = (20, 95)
 
 
 @pytest.fixture(scope="module")
-def model() -> LoadedModel:
-    return load_model()
+def model(torch_device) -> LoadedModel:
+    return load_model(device=torch_device)
 
 
 def header(model: LoadedModel, width: int, height: int) -> StreamHeader:
@@ -161,9 +160,9 @@ def test_every_interval_ends_with_a_golden_frame(model, interval):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_encoder_and_decoder_agree_to_the_sample(frames, monkeypatch, structure, dtype):
+def test_encoder_and_decoder_agree_to_the_sample(torch_device, tolerance, frames, monkeypatch, structure, dtype):
     """On every golden frame that becomes an anchor."""
-    model = load_model(dtype=dtype)
+    model = load_model(dtype=dtype, device=torch_device)
     anchors: list[torch.Tensor] = []
     advance = Executor.advance
 
@@ -177,7 +176,7 @@ def test_encoder_and_decoder_agree_to_the_sample(frames, monkeypatch, structure,
     decode(model, packets, 128, 128)
     assert encoded == len(anchors) - encoded == (4 if structure == "offline" else 3)
     for ours, theirs in zip(anchors[:encoded], anchors[encoded:], strict=True):
-        assert torch.equal(ours, theirs)
+        assert (ours - theirs).abs().max() <= tolerance
 
 
 def test_what_the_encoder_observes_is_what_the_decoder_does(model):
@@ -226,13 +225,14 @@ def test_a_frame_that_costs_less_as_a_key_frame_opens_a_group(model, monkeypatch
 def test_a_key_frame_is_preferred_to_a_prediction_that_misleads(model):
     """And the golden frame where the prediction is perfect."""
     (frame,) = face(64, 64, 1)
-    still = to_picture([frame], torch.device("cpu"))
-    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], torch.device("cpu"))
-    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), torch.device("cpu"))
+    still = to_picture([frame], model.device)
+    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], model.device)
+    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), model.device)
+    qindex = torch.tensor([200], device=model.device)
     with torch.inference_mode():
         writer = SymbolWriter(model.tables)
-        misleading = Executor(model.network, writer).key(torch.tensor([200]), noise, noise)
-        good = Executor(model.network, writer).key(torch.tensor([200]), still, still)
+        misleading = Executor(model.network, writer).key(qindex, noise, noise)
+        good = Executor(model.network, writer).key(qindex, still, still)
         trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
         assert not trial.prefers_key(1, good)
         trial = ChunkTrial(model.network, model.tables, qindices, {1: still})
@@ -258,7 +258,7 @@ def test_key_interval_opens_groups(model):
 
 def test_groups_do_not_grow_without_end(model, monkeypatch):
     """Decoders of different precision drift apart until a key frame comes."""
-    monkeypatch.setitem(encoders.LONGEST_GROUP, "low-delay", 3)
+    monkeypatch.setitem(LONGEST_GROUP, "low-delay", 3)
     packets = encode(model, face(64, 64, 7), structure="low-delay")
     assert [number for number, p in enumerate(packets) if p.kind is PacketKind.KEY] == [0, 3, 6]
     assert sum(p.kind is PacketKind.KEY for p in encode(model, face(64, 64, 7), key_interval=5)) == 2
@@ -467,8 +467,9 @@ class TestLosses:
         with torch.inference_mode():
             chunk = Chunk(4, True, before=2)
             reader = SymbolReader(model.tables, key.payload)
-            known = {0: Executor(model.network, reader).key(torch.tensor([key.key_qindex]), pictures[0], None)}
-            qindices = executors.Qindices(*(torch.tensor([v]) for v in (100, 10, 60)))
+            key_qindex = torch.tensor([key.key_qindex], device=model.device)
+            known = {0: Executor(model.network, reader).key(key_qindex, pictures[0], None)}
+            qindices = to_qindices(Quantisers(100, 10, 60), model.device)
             for level in plan(chunk):
                 Executor(model.network, writer).run(level, known, qindices, pictures)
         crafted = VideoPacket(
@@ -508,8 +509,8 @@ class TestExactSymbols:
             decode(model, packets, side, side)
         return read
 
-    def test_noise_on_every_float_output_changes_no_symbol(self, mixed, coded, monkeypatch):
-        model = load_model()
+    def test_noise_on_every_float_output_changes_no_symbol(self, torch_device, mixed, coded, monkeypatch):
+        model = load_model(device=torch_device)
         streams = [mixed, coded["low-delay", 95]]
         expected = [self.symbols(model, stream, monkeypatch) for stream in streams]
         noisy = 0
@@ -532,9 +533,9 @@ class TestExactSymbols:
         torch.set_num_threads(threads)
         assert self.symbols(model, mixed, monkeypatch) == expected
 
-    def test_bfloat16_networks(self, mixed, coded, model, monkeypatch):
+    def test_bfloat16_networks(self, torch_device, mixed, coded, model, monkeypatch):
         """The same symbols, and pictures that differ by little."""
-        rough = load_model(dtype="bfloat16")
+        rough = load_model(dtype="bfloat16", device=torch_device)
         for stream in (mixed, coded["low-delay", 95]):
             expected = self.symbols(model, stream, monkeypatch)
             assert self.symbols(rough, stream, monkeypatch) == expected

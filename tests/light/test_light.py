@@ -24,7 +24,7 @@ from imfcodec.light.decoder import LightDecoder
 from imfcodec.light.graphs import GRAPHS
 from imfcodec.light.model import LightModel, read_description
 from imfcodec.video.reader import open_clip
-from imfcodec.zoo import load_model
+from imfcodec.zoo import available_models, load_model
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 pytest.importorskip("onnxruntime", reason="decoding with exported models needs the package onnxruntime")
@@ -97,8 +97,13 @@ def test_the_command_line_decodes_where_there_is_no_torch(folder, exported, tmp_
     result = fresh_process("-c", WITHOUT_TORCH, json.dumps(lines, default=str), timeout=120)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [0, 0, 2, 2, 2]
-    messages = result.stderr.decode().splitlines()[-3:]
-    assert all("torch" in message and message.startswith("imfcodec: ") for message in messages)
+    auto, engine, encode = result.stderr.decode().splitlines()[-3:]
+    assert auto == (
+        "imfcodec: without torch this needs an exported model: once, where torch is installed: "
+        "imfcodec export MODEL MODEL.light; then here: --model MODEL.light"
+    )
+    assert engine == "imfcodec: engine torch needs torch; install it with: pip install torch einops"
+    assert encode == "imfcodec: this needs torch; install it with: pip install torch einops"
     with open_clip(decoded) as clip:
         for one, right in zip(clip.frames(), replay(stream.read_bytes(), exported).frames, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(planes(one), planes(right), strict=True))
@@ -177,6 +182,12 @@ class TestChoice:
     def test_what_an_engine_cannot_do_is_refused(self, folder, engine, named, device, message):
         with pytest.raises(UsageError, match=message):
             find_exported(engine, str(folder) if named else None, b"", device, "auto")
+
+    @pytest.mark.parametrize("named", [None, "talk", "run/talk.safetensors"])
+    def test_the_model_to_export_is_named(self, named):
+        (shipped,) = (info for info in available_models() if info.default)
+        with pytest.raises(UsageError, match=rf"imfcodec export {named or 'talk'} talk\.light; .*--model talk\.light"):
+            find_exported("onnx", named, shipped.model_id, "auto", "auto")
 
     def test_without_onnxruntime_the_cure_is_named(self, folder, monkeypatch):
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
