@@ -92,13 +92,17 @@ def _exported(model_id: bytes, given: str | Path | None) -> Iterator[Path]:
 
 def _export(model_id: bytes, folder: Path) -> Path:
     if missing := [name for name in ("torch", "onnx", "onnxruntime") if find_spec(name) is None]:
-        raise UsageError(f"exporting the model needs {missing[0]}; give --model DIR, made by `imfcodec export` elsewhere")
+        raise UsageError(
+            f"exporting the model needs {missing[0]}; give --model DIR, made by `imfcodec export` elsewhere"
+        )
     from imfcodec.export.writer import export_model
     from imfcodec.zoo import available_models
 
     names = [info.name for info in available_models() if info.model_id == model_id]
     if not names:
-        raise ModelError(f"no model {model_id.hex()} is installed; export the one the stream was made with: --model DIR")
+        raise ModelError(
+            f"no model {model_id.hex()} is installed; export the one the stream was made with: --model DIR"
+        )
     export_model(names[0], folder)
     return folder
 

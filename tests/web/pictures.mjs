@@ -1,9 +1,9 @@
-/** Decodes a stream to raw planes on standard output, as the page does: node pictures.mjs SITE RUNTIME MODEL STREAM */
+/** Decodes streams to raw planes on standard output, as the page does: node pictures.mjs SITE RUNTIME MODEL STREAM... */
 
 import { readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-const [site, runtime, model, stream] = process.argv.slice(2);
+const [site, runtime, model, ...streams] = process.argv.slice(2);
 const load = (name) => import(pathToFileURL(`${site}/${name}.mjs`));
 const bytesOf = (name) => new Uint8Array(readFileSync(name));
 const ort = await import(pathToFileURL(`${runtime}/ort.wasm.min.mjs`));
@@ -14,13 +14,16 @@ const [{ readStream }, { SymbolReader }, { IntegerModel }, { readTensors }, { Gr
 
 const { config } = JSON.parse(readFileSync(`${model}/model.json`, "utf8"));
 const { tensors } = readTensors(bytesOf(`${model}/tables.safetensors`).buffer);
-const { header, packets } = await readStream(bytesOf(stream));
-const reader = new SymbolReader(new IntegerModel(tensors, config), header.width, header.height);
+const integers = new IntegerModel(tensors, config);
 const graphs = new Graphs(ort, async (name) => bytesOf(`${model}/${name}`));
-const decoder = new PictureDecoder(graphs, tensors, config, header.width, header.height);
-for (const packet of packets) {
-  for (const makePicture of await decoder.take(packet, reader.read(packet))) {
-    const { y, u, v } = toPlanes(await makePicture(), header.width, header.height);
-    for (const plane of [y, u, v]) writeSync(1, plane);
+for (const stream of streams) {
+  const { header, packets } = await readStream(bytesOf(stream));
+  const reader = new SymbolReader(integers, header.width, header.height);
+  const decoder = new PictureDecoder(graphs, tensors, config, header.width, header.height);
+  for (const packet of packets) {
+    for (const makePicture of await decoder.take(packet, reader.read(packet))) {
+      const { y, u, v } = toPlanes(await makePicture(), header.width, header.height);
+      for (const plane of [y, u, v]) writeSync(1, plane);
+    }
   }
 }

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,14 +22,11 @@ TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")
-def found():
-    return read_symbols(STREAMS / "tiny.safetensors", [STREAMS / name for name in ENTRIES])
+def found(node):
+    return read_symbols(node, STREAMS / "tiny.safetensors", [STREAMS / name for name in ENTRIES])
 
 
-def read_symbols(model: Path, streams: list[Path]) -> dict[str, dict]:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no Node.js here; on Debian: apt-get install nodejs")
+def read_symbols(node: str, model: Path, streams: list[Path]) -> dict[str, dict]:
     command = [node, str(HERE / "symbols.mjs"), str(SITE), str(model), *map(str, streams)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +45,7 @@ def test_faulty_streams_are_refused(name, found):
     assert found[str(STREAMS / name)]["fault"]
 
 
-def test_symbols_with_the_weights_that_ship(face_format, face_frames, tmp_path):
+def test_symbols_with_the_weights_that_ship(node, face_format, face_frames, tmp_path):
     """An encoder's own symbols, with escapes and tables the tiny model does not reach."""
     model = zoo.load_model()
     sink = io.BytesIO()
@@ -60,4 +56,4 @@ def test_symbols_with_the_weights_that_ship(face_format, face_frames, tmp_path):
     stream.write_bytes(sink.getvalue())
     (weights,) = (info.path for info in zoo.available_models() if info.default)
     wanted = [hash_of_symbols(symbols) for symbols in replay(sink.getvalue(), model).symbols]
-    assert read_symbols(weights, [stream])[str(stream)]["packets"] == wanted
+    assert read_symbols(node, weights, [stream])[str(stream)]["packets"] == wanted

@@ -12,12 +12,13 @@ const canvas = find("picture");
 let player = null;
 let opening = 0; // number of the last attempt to open a stream
 
-async function openStream(name, load) {
+/** Play a stream; `name` is shown unless the list shows it. */
+async function openStream(name, load, isListed = false) {
   const attempt = ++opening;
   player?.close();
   player = null;
   document.body.dataset.state = "loading";
-  find("name").textContent = name;
+  find("name").textContent = isListed && !find("streams").hidden ? "imfcodec" : name;
   say("");
   try {
     const data = await load();
@@ -27,7 +28,9 @@ async function openStream(name, load) {
     if (!decoder.stream.times.length) throw new Error(decoder.stream.fault ?? "the stream holds no frames");
     start(decoder, byteLength);
   } catch (error) {
-    if (attempt === opening) say(`${name}: ${error.message}`);
+    if (attempt !== opening) return;
+    document.body.dataset.state = "failed";
+    say(`${name}: ${error.message}`);
   }
 }
 
@@ -147,7 +150,7 @@ async function listStreams() {
   const list = find("streams");
   list.replaceChildren(...streams.map(({ name, file }) => new Option(name, file)));
   list.hidden = streams.length < 2;
-  const open = () => openStream(list.selectedOptions[0].text, () => fetchStream(list.value));
+  const open = () => openStream(list.selectedOptions[0].text, () => fetchStream(list.value), true);
   list.addEventListener("change", open);
   open();
 }

@@ -1,8 +1,9 @@
-/** Plays one stream on a canvas. Pictures that come too late are left out: the clock does not wait for them. */
+/** Plays one stream on a canvas. Where decoding is slow, pictures are left out: the clock waits only if none comes. */
 
 import { toNumber } from "./header.mjs";
 
 const [LEAST_AHEAD, MOST_AHEAD, AHEAD_BYTES] = [4, 32, 2 ** 26]; // pictures asked for or at hand before they are due
+const LATEST = 0.5; // seconds that pictures may be late before the clock stands still for them
 const WINDOW = 2; // seconds over which rates are taken
 
 export class Player extends EventTarget {
@@ -18,6 +19,7 @@ export class Player extends EventTarget {
     this.time = 0; // seconds, where the clock stood at `since`
     this.since = 0;
     this.shown = -1;
+    this.drawnTime = 0; // of the stream, when the last picture was drawn
     this.next = 0;
     this.pictures = new Map();
     this.drawn = []; // when pictures were drawn, of the last seconds
@@ -89,6 +91,13 @@ export class Player extends EventTarget {
     this.seek(this.times[frame]);
   }
 
+  /** Let the clock stand until a picture comes. */
+  hold() {
+    this.time = this.now;
+    this.held = true;
+    this.startClock();
+  }
+
   startClock() {
     this.since = performance.now();
     const runs = this.playing && !this.held;
@@ -116,6 +125,7 @@ export class Player extends EventTarget {
     const due = this.frameAt(this.now);
     const ready = [...this.pictures.keys()].filter((frame) => frame <= due);
     if (ready.length && !this.held) this.draw(Math.max(...ready));
+    if (this.playing && !this.held && due !== this.shown && this.now - this.drawnTime > LATEST * this.rate) this.hold();
     if (due > this.due) this.decoder.skipTo((this.due = due));
     if (this.next < due) this.next = due + 1;
     const wanted = this.playing ? this.ahead : 1;
@@ -139,6 +149,7 @@ export class Player extends EventTarget {
       this.drawn.push(performance.now());
     }
     this.shown = frame;
+    this.drawnTime = this.now;
     for (const early of this.pictures.keys()) if (early <= frame) this.pictures.delete(early);
   }
 
