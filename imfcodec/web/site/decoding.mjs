@@ -22,6 +22,7 @@ let turn = 0;
 let due = 0;
 let source = null; // promise of a FrameSource
 let work = Promise.resolve();
+let openRest = null;
 
 self.onmessage = ({ data }) => {
   if (data.stream) source = FrameSource.open(data.stream, data.port);
@@ -36,6 +37,7 @@ async function answer(wanted) {
   try {
     const picture = await (await source).picture(wanted.frame);
     self.postMessage({ frame: wanted.frame, turn: wanted.turn, ...picture }, [picture.pixels.buffer]);
+    openRest ??= work = work.then(async () => (await source).decoder.graphs.open()); // while somebody looks at the first
   } catch (error) {
     self.postMessage({ error: error.message, turn: wanted.turn });
   }

@@ -25,7 +25,7 @@ const GRAPHS = {
 
 const OPTIONS = {
   executionProviders: ["wasm"],
-  graphOptimizationLevel: "all",
+  graphOptimizationLevel: "basic", // more makes opening slower and running no faster
   extra: { session: { intra_op: { allow_spinning: "0" } } }, // threads that wait actively hold up the other workers
 };
 
@@ -37,7 +37,7 @@ export class Graphs {
     this.sessions = {};
   }
 
-  /** Load all graphs: the first frame then waits for none. */
+  /** Load all graphs: no frame waits for one then. */
   async open() {
     for (const name of Object.keys(GRAPHS)) await this.session(name);
   }
