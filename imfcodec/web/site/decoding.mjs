@@ -14,8 +14,9 @@ import { PictureDecoder, toPlanes } from "./pictures.mjs";
 
 const MOST_THREADS = 4; // more gain nothing at the sizes that play
 
-const wanted = new URL(self.location).searchParams.get("threads") ?? Math.min(MOST_THREADS, navigator.hardwareConcurrency);
-ort.env.wasm.numThreads = self.crossOriginIsolated ? Number(wanted) : 1;
+const asked = new URL(self.location).searchParams.get("threads");
+const threads = Number(asked) || Math.min(MOST_THREADS, navigator.hardwareConcurrency);
+ort.env.wasm.numThreads = self.crossOriginIsolated ? threads : 1;
 ort.env.wasm.wasmPaths = new URL(".", import.meta.url).href;
 
 let turn = 0;
