@@ -1,4 +1,4 @@
-/** Decodes streams to raw planes on standard output, as the page does: node pictures.mjs SITE RUNTIME MODEL STREAM... */
+/** Decodes streams to raw planes on standard output: node pictures.mjs SITE RUNTIME MODEL STREAM... */
 
 import { readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";

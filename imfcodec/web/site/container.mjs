@@ -19,8 +19,8 @@ const OWN = { DELAY_GOLDEN: ["golden"], DELAY_TOKEN: ["token"] };
  *
  * Gives `header` (see header.mjs), `packets`, `sound`, `lastDuration` in ticks, and `fault`: null, or the
  * InvalidStreamError that ended reading; what came before it is given all the same.
- * A packet is {kind, frames, golden, qindex, quantisers: {golden, deeper, token}, stamps (BigInt ticks), payload, size};
- * a packet of sound is {stamp, duration, data}.
+ * A packet is {kind, frames, golden, qindex, quantisers: {golden, deeper, token}, stamps (BigInt ticks), payload,
+ * size}; a packet of sound is {stamp, duration, data}.
  */
 export async function readStream(data) {
   const source = new Cursor(data);

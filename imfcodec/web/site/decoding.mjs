@@ -2,8 +2,8 @@
  * Worker that turns symbols into pictures.
  *
  * From the page: {stream, port} once, where `port` leads to the worker that reads; then {frame, turn} for each picture
- * wanted, answered in order with {frame, turn, width, height, pixels}; {turn, due} when earlier turns, and pictures before
- * frame `due`, are no longer wanted: those are answered {frame, turn}. Errors are answered {error, turn}.
+ * wanted, answered in order with {frame, turn, width, height, pixels}; {turn, due} when earlier turns, and pictures
+ * before frame `due`, are no longer wanted: those are answered {frame, turn}. Errors are answered {error, turn}.
  */
 
 import * as ort from "./ort.wasm.min.mjs";
@@ -38,7 +38,8 @@ async function answer(wanted) {
   try {
     const picture = await (await source).picture(wanted.frame);
     self.postMessage({ frame: wanted.frame, turn: wanted.turn, ...picture }, [picture.pixels.buffer]);
-    openRest ??= work = work.then(async () => (await source).decoder.graphs.open()); // while somebody looks at the first
+    // The other graphs, while somebody looks at the first picture.
+    openRest ??= work = work.then(async () => (await source).decoder.graphs.open());
   } catch (error) {
     self.postMessage({ error: error.message, turn: wanted.turn });
   }

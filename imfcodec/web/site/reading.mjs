@@ -2,7 +2,8 @@
  * Worker that reads streams and the symbols of their packets.
  *
  * From the page: {data, port}: a stream's bytes, and where the other worker asks; answers {stream} or {error}.
- * At the port: a packet's number; answers {packet, levels} or {error}. Packets are asked for in order from a KEY packet.
+ * At the port: a packet's number; answers {packet, levels} or {error}. Packets are asked for in order, from a KEY
+ * packet on.
  */
 
 import { readStream } from "./container.mjs";
@@ -43,7 +44,8 @@ function describe({ header, packets, sound, lastDuration, fault }) {
   let first = 0;
   const list = packets.map(({ kind, frames, size }) => ({ kind, frames, size, first: (first += frames) - frames }));
   const start = Number(origin) * tick; // sound counts from 0 of the stream's own clock
-  return { header, times, end, packets: list, sound: describeSound(header, sound, start), fault: fault?.message ?? null };
+  const described = { sound: describeSound(header, sound, start), fault: fault?.message ?? null };
+  return { header, times, end, packets: list, ...described };
 }
 
 function describeSound({ audio }, sound, start) {

@@ -1,8 +1,8 @@
 /**
  * Symbols of packets (SPEC.md, "Symbols of a frame"): everything that whole numbers decide.
  *
- * Grids lie place by place, [rows][columns][channels], where networks read them, and [channels][rows][columns] where the
- * format names them and in what is handed out.
+ * Grids lie place by place, [rows][columns][channels], where networks read them, and [channels][rows][columns] where
+ * the format names them and in what is handed out.
  */
 
 import { need } from "./bits.mjs";
