@@ -34,6 +34,7 @@ FLOORS = {
     "imfcodec.batch": 5,
     "imfcodec.muxing": 5,
     "imfcodec.playing": 5,
+    "imfcodec.web": 5,
     "imfcodec.cli": 6,
     "imfcodec.__main__": 7,
 }

@@ -29,7 +29,7 @@ def find_exported(
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r} is unknown; use auto, onnx or torch")
     given = model is not None and Path(model).is_dir()
-    folder = Path(model or "") if given else _find_installed(model_id) if model is None else None
+    folder = Path(model or "") if given else find_installed(model_id) if model is None else None
     if engine == "torch" and given:
         raise UsageError(f"{model}: is an exported model, which engine torch does not read; use onnx")
     suits = device in ("auto", "cpu") and dtype in ("auto", "float32")
@@ -58,7 +58,8 @@ def _way_to_export(model: str | None, model_id: bytes) -> str:
     return f"once, where torch is installed: imfcodec export {name} {folder}; then here: --model {folder}"
 
 
-def _find_installed(model_id: bytes) -> Path | None:
+def find_installed(model_id: bytes) -> Path | None:
+    """The exported model that comes with the package, if there is one."""
     folders = sorted(path.parent for path in INSTALLED.glob(f"*.light/{DESCRIPTION}"))
     return next((folder for folder in folders if read_description(folder).model_id == model_id), None)
 
