@@ -17,8 +17,8 @@ from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
-from imfcodec.codec.groups import to_qindices
 from imfcodec.codec.planes import to_picture
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.codec.settings import STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, UsageError
