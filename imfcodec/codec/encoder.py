@@ -169,13 +169,16 @@ class Encoder:
             pictures: the original of the anchor and those of the frames.
         """
         count = len(pictures) - 1
+        resilience, is_live = self.settings.resilience, self.settings.structure == "low-delay"
         if coming := self._choices.coming:
-            return (0, True) if coming.opens else (min(count, coming.length), False)
+            return (0, True) if coming.opens else (min(count, coming.length), resilience and not is_live)
+        if resilience and is_live:
+            return (0, True) if self._next_chunk(group, 1).golden else (count, False)
         frames = {group.before + i: picture for i, picture in enumerate(pictures)}
         trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
         length = self._length(group, trial, count)
         fall = self._fall(group, trial, length)
-        return (length, False) if fall is None else (fall, True)
+        return (length, resilience) if fall is None else (fall, True)
 
     def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group[Known], VideoPacket]:
         executor, writer = self._open()
