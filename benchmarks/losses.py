@@ -1,6 +1,7 @@
 """PSNR-Y of streams of which a share of the packets is lost, beside what freezing the picture would give.
 
     python benchmarks/losses.py CLIPS [--clips 2] [--frames 100] [--quality 30] [--key-interval 48] [--seeds 3]
+        [--resilience]
 
 Every video packet but the first is lost by itself with the given probability: its checksum is spoilt, as where a
 transport keeps packets apart. Frozen: every concealed frame shows the last one that is not. Prints a table in Markdown.
@@ -48,6 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--quality", type=float, default=30)
     parser.add_argument("--key-interval", type=int, default=48, help="frames from key to key (48)")
     parser.add_argument("--seeds", type=int, default=3, help="losses drawn so many times (3)")
+    parser.add_argument("--resilience", action="store_true", help="a key frame in the place of every golden frame")
     parser.add_argument("--structures", nargs="+", choices=STRUCTURES, default=STRUCTURES)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(arguments)
@@ -57,7 +59,9 @@ def write_stream(
     model: LoadedModel, frames: Sequence[Frame], video: VideoFormat, structure: str, options: argparse.Namespace
 ) -> bytes:
     """The clip as a stream."""
-    settings = EncoderSettings(options.quality, structure, key_interval=options.key_interval)
+    settings = EncoderSettings(
+        options.quality, structure, key_interval=options.key_interval, resilience=options.resilience
+    )
     sink = io.BytesIO()
     with StreamWriter(sink, StreamHeader(video, model.model_id, variable_rate=True)) as writer:
         for packet in Encoder(model, settings).encode(iter(frames)):
@@ -101,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for structure in options.structures:
         streams = [write_stream(model, *clip, structure, options) for clip in clips]
+        seconds = [len(frames) / float(video.frame_rate) for frames, video in clips]
+        print(structure, f"{np.mean([len(s) * 8e-3 / t for s, t in zip(streams, seconds, strict=True)]):.2f} kbps")
         for percent in LOSSES:
             outcomes = [
                 measure(model, frames, lose(stream, percent, random.Random(f"{structure} {number} {percent} {seed}")))
