@@ -4,7 +4,8 @@
         [--resilience] [--missing]
 
 Every video packet but the first is lost by itself with the given probability: its checksum is spoilt, as where a
-transport keeps packets apart, or it is missing without a trace. Frozen: every concealed frame shows the last one that is not. Prints a table in Markdown.
+transport keeps packets apart, or it is missing without a trace. Frozen: every concealed frame shows the last one that
+is not. Prints a table in Markdown.
 """
 
 import argparse
@@ -113,18 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(structure, f"{np.mean([len(s) * 8e-3 / t for s, t in zip(streams, seconds, strict=True)]):.2f} kbps")
         for percent in LOSSES:
             outcomes = [
-                measure(
-                    model,
-                    frames,
-                    lose(
-                        stream,
-                        percent,
-                        random.Random(f"{structure} {number} {percent} {seed}"),
-                        missing=options.missing,
-                    ),
-                )
+                measure(model, frames, lose(stream, percent, dice, missing=options.missing))
                 for number, ((frames, _), stream) in enumerate(zip(clips, streams, strict=True))
                 for seed in range(options.seeds if percent else 1)
+                for dice in [random.Random(f"{structure} {number} {percent} {seed}")]
             ]
             concealed, frozen, share = np.mean(np.array(outcomes), axis=0)
             rows.append((structure, f"{percent} %", f"{concealed:.2f}", f"{frozen:.2f}", f"{share:.0%}"))

@@ -76,22 +76,11 @@ class Decoder:
                 done += 1
                 yield frame
         except CorruptStreamError as error:
-            if self._has_another_place(packet):
+            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
                 yield from self._try_packet(packet)
                 return
             rest = packet.pts[done:]
             yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
-
-    def _has_another_place(self, packet: VideoPacket) -> bool:
-        """Whether a golden frame of low delay can be tried at the usual distance from its anchor.
-
-        Its symbols depend on the distance, which is wrong where more or less was lost than was thought.
-        """
-        group = self._group
-        if packet.kind is not PacketKind.DELAY_GOLDEN or group is None or self._period in (0, group.before + 1):
-            return False
-        group.before = self._period - 1
-        return True
 
     def _lose(self, packet: LostPacket) -> Iterator[int]:
         if self._group is not None:

@@ -63,6 +63,21 @@ class Group(Generic[Known]):
             self._drop(self.missing, golden=False)
         self.missing = None
 
+    def take_usual_place(self, kind: PacketKind, period: int) -> bool:
+        """Put a golden frame of low delay that cannot be decoded at the usual distance from its anchor.
+
+        Its symbols depend on the distance, which is wrong where more or less was lost than was thought.
+
+        Args:
+            kind, period: as of `settle`.
+        Returns:
+            Whether that is another distance than before, and worth a try.
+        """
+        if kind is not PacketKind.DELAY_GOLDEN or period in (0, self.before + 1):
+            return False
+        self.before = period - 1
+        return True
+
     def _drop(self, frames: int, *, golden: bool) -> None:
         """Let go of lost frames, if one of them was, or may have been, a golden frame of all that came before."""
         self.known = {0: self.known[0]}

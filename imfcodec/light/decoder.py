@@ -87,6 +87,9 @@ class LightDecoder:
         except CorruptStreamError as error:
             if not self._conceals:
                 raise
+            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
+                yield from self._try_packet(packet)
+                return
             rest = packet.pts[done:]
             yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
 
