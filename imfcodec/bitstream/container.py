@@ -46,7 +46,7 @@ MAX_AUDIO_BATCH_BYTES = 1 << 22
 MAX_END_BYTES = 64
 # Missing frames are accounted for in pieces of so many. All in all a stream may miss as many, or one a byte.
 MAX_GAP_FRAMES = 4096
-_MOST_WITHOUT_NUMBER = 4  # AUDIO and INDEX packets in a row that are looked past
+_FARTHEST_LOOK = 8  # packets in a row that are looked past
 _HASH_TAIL_BYTES = HASH_BYTES + CHECKSUM_BYTES
 
 _FAULTS = (CorruptStreamError, LimitError)
@@ -537,18 +537,32 @@ class StreamReader:
     def _is_borne_out(self, raw: RawPacket, start: int = 0) -> bool:
         """Whether what follows the packet `start` bytes ahead agrees that it is one of another place.
 
-        It must be intact. If this were a damaged packet of the place where it stands, the next frame would be a later
-        one than is expected here, but hardly one from behind this packet's frames.
+        If this were a damaged packet of the place where it stands, the next frame would be a later one than is expected
+        here, but hardly one from behind this packet's frames. Where damage follows, what comes after that must fit.
         """
         assert raw.place is not None, "packets without a place fit anywhere"
-        frame, start = self._state.frame, start + raw.size
-        with suppress(*_FAULTS):
-            for _ in range(_MOST_WITHOUT_NUMBER):
+        frame, after, start = self._state.frame, raw.place + raw.head.frame_count, start + raw.size
+        try:
+            for _ in range(_FARTHEST_LOOK):
                 behind = find_packet(self._source, frame, start)
                 if behind.head.kind not in (PacketKind.AUDIO, PacketKind.INDEX):
                     number = self._number_of(behind)
-                    return raw.place < frame or number <= frame or number >= raw.place + raw.head.frame_count
+                    return raw.place < frame or number <= frame or number >= after
                 start += behind.size
+        except _FAULTS:
+            return self._leads_on(start, after)
+        return False
+
+    def _leads_on(self, start: int, frame: int) -> bool:
+        """Whether a packet that follows `frame` frames is `start` bytes ahead, or one that fits behind damaged ones."""
+        for _ in range(_FARTHEST_LOOK):
+            try:
+                head, _, end = peek_head(self._source, start)
+                with suppress(CorruptStreamError):
+                    return find_packet(self._source, frame, start).place in (None, frame)
+            except _FAULTS:
+                return False
+            start, frame = end, frame + head.frame_count
         return False
 
     def _number_of(self, raw: RawPacket) -> int:
@@ -591,7 +605,8 @@ class StreamReader:
         """
         if claimed_size and self._source.available(claimed_size + 1) == claimed_size:
             return claimed_size, False
-        if claimed_size and self._is_sound(claimed_size, self._state.frame + claimed_frames):
+        after = self._state.frame + claimed_frames
+        if claimed_size and (self._is_sound(claimed_size, after) or self._leads_on(claimed_size, after)):
             return claimed_size, True
         start = 1
         while self._source.available(start + 1) > start:

@@ -146,6 +146,15 @@ def test_a_missing_packet_is_noticed_at_the_next_one(number: int, source: Callab
     assert (items.index(lost), lost.pts) == (number, TIMES[b"payload %d" % number])
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.sets(st.sampled_from([1, 2, 3, 5, 7])), st.sampled_from([io.BytesIO, Pipe]))
+def test_damage_costs_no_packet_that_is_intact(numbers: set[int], source: Callable[[bytes], io.IOBase]) -> None:
+    damaged = [part[:-1] + bytes((part[-1] ^ 0xFF,)) if n in numbers else part for n, part in enumerate(PACKETS)]
+    items = conceal(HEAD + b"".join(damaged), source)
+    assert intact(items) == [payload for n, payload in enumerate(TIMES) if n not in numbers]
+    assert shown(items) == STAMPS
+
+
 def test_packets_that_change_places_cost_one_of_them() -> None:
     order = [0, 2, 1, 3, 4, 5, 6, 7, *range(8, len(PACKETS))]
     assert intact(conceal(HEAD + b"".join(PACKETS[n] for n in order))) == [p for p in TIMES if p != b"payload 1"]
