@@ -72,7 +72,7 @@ def measure(firsts: list[tuple[Frame, VideoFormat]], code: Code, levels: tuple[i
 
 
 def excess(ours: list[tuple[float, float]], peer: list[tuple[float, float]]) -> dict[int, float]:
-    """How much more bytes the first curve takes at whole numbers of dB that both reach, interpolated in their logarithm.
+    """How much more bytes the first curve takes at every second dB that both reach, interpolated in log bytes.
 
     Returns:
         {dB: share}, 0 where both take the same.
