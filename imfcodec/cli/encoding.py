@@ -54,6 +54,7 @@ codec_options = options(
     click.option(
         "--scenecut/--no-scenecut", "scene_cuts", default=True, show_default=True, help="Key frames at scene cuts?"
     ),
+    click.option("--resilience", is_flag=True, help="Losing a packet harms no frame from the next key frame on."),
     click.option(
         "--preset",
         type=click.Choice(["fast", "medium", "slow", "placebo"]),

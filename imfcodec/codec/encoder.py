@@ -13,14 +13,15 @@ from imfcodec.codec.choices import Choice, Choices
 from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
 from imfcodec.codec.effort import PRESETS, Effort
-from imfcodec.codec.groups import Group, to_qindices
+from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import to_frames, to_picture
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.codec.refine import Refiner
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.codec.source import FrameSource
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
-from imfcodec.models.executor import Executor, Observer
+from imfcodec.models.executor import Executor, Known, Observer
 from imfcodec.models.structure import Chunk, golden_levels, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
@@ -59,9 +60,11 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
     place = 20 + 2.3 * settings.quality
     golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
+    # A key frame in the place of a golden frame serves as few frames as that.
+    lead = 0 if settings.resilience and settings.structure == "low-delay" else 40
     return OperatingPoint(
         # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
-        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        key=min(QINDEX_LEVELS - 1, round(place + lead + 1 / 3)),
         quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
@@ -163,28 +166,31 @@ class Encoder:
             settings = replace(self.settings, quality=quality)
             self._tune(settings, operating_point(settings))
 
-    def _extent(self, group: Group, pictures: list[Picture]) -> tuple[int, bool]:
+    def _extent(self, group: Group[Known], pictures: list[Picture]) -> tuple[int, bool]:
         """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
 
         Args:
             pictures: the original of the anchor and those of the frames.
         """
         count = len(pictures) - 1
+        resilience, is_live = self.settings.resilience, self.settings.structure == "low-delay"
         if coming := self._choices.coming:
-            return (0, True) if coming.opens else (min(count, coming.length), False)
+            return (0, True) if coming.opens else (min(count, coming.length), resilience and not is_live)
+        if resilience and is_live:
+            return (0, True) if self._next_chunk(group, 1).golden else (count, False)
         frames = {group.before + i: picture for i, picture in enumerate(pictures)}
         trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
         length = self._length(group, trial, count)
         fall = self._fall(group, trial, length)
-        return (length, False) if fall is None else (fall, True)
+        return (length, resilience) if fall is None else (fall, True)
 
-    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group, VideoPacket]:
+    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group[Known], VideoPacket]:
         executor, writer = self._open()
         known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
         return Group.open(known), self._packet(PacketKind.KEY, frames, writer)
 
     def _encode_chunk(
-        self, group: Group, frames: list[tuple[Frame, Picture]], anchor: Picture
+        self, group: Group[Known], frames: list[tuple[Frame, Picture]], anchor: Picture
     ) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
@@ -214,7 +220,7 @@ class Encoder:
             pairs = zip(frames, pictures, strict=True)
             self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
-    def _length(self, group: Group, trial: ChunkTrial, count: int) -> int:
+    def _length(self, group: Group[Known], trial: ChunkTrial, count: int) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
         if not self.point.split or count < 2 * SHORTEST_CHUNK:
             return count
@@ -224,7 +230,7 @@ class Encoder:
         best = min(lengths, key=costs.__getitem__)
         return best if costs[best] * SHORTENING_GAIN < costs[count] else count
 
-    def _fall(self, group: Group, trial: ChunkTrial, length: int) -> int | None:
+    def _fall(self, group: Group[Known], trial: ChunkTrial, length: int) -> int | None:
         """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
 
         Nor is it tried where the user says how far golden frames are apart.
@@ -240,13 +246,13 @@ class Encoder:
             low, high = (low, middle) if trial.prefers_key(middle, anchor) else (middle, high)
         return high - 1 - group.before
 
-    def _next_chunk(self, group: Group, length: int) -> Chunk:
+    def _next_chunk(self, group: Group[Known], length: int) -> Chunk:
         if self.settings.structure == "low-delay":
             return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
         tail = length <= SHORT_TAIL and length < self.point.interval and self.settings.quality < TAIL_BELOW
         return Chunk(length, not tail, before=group.before)
 
-    def _split(self, chunk: Chunk, group: Group, executor: Executor, frames: dict[int, Picture]) -> Chunk:
+    def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, frames: dict[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
         coming = self._choices.coming
         trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)

@@ -1,6 +1,7 @@
 """Frames to packets and back, with the weights that ship."""
 
 import contextlib
+import io
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from imfcodec.bitstream.container import StreamReader, StreamWriter, list_packets
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import LostPacket, PacketKind, Quantisers, VideoPacket
+from imfcodec.bitstream.packet import AudioBatch, LostPacket, PacketKind, Quantisers, VideoPacket
 from imfcodec.codec.analysis import ChunkTrial
 from imfcodec.codec.concealment import LONGEST_MOVE
 from imfcodec.codec.decoder import Decoder, read_chunk
 from imfcodec.codec.encoder import Encoder, OperatingPoint, operating_point
-from imfcodec.codec.groups import to_qindices
 from imfcodec.codec.planes import to_picture
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.codec.settings import LONGEST_GROUP, STRUCTURES, EncoderSettings
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, UsageError
@@ -51,6 +53,20 @@ def encode(model: LoadedModel, frames: list[Frame], point=None, observe=None, **
 
 def decode(model: LoadedModel, packets, width: int, height: int, observe=None) -> list[Frame]:
     return list(Decoder(model, header(model, width, height), observe).decode(iter(packets)))
+
+
+def received(model: LoadedModel, packets: list[VideoPacket], lost: int) -> list[Frame]:
+    """What comes of a 64x64 stream out of which a packet was cut, through a pipe."""
+    sink = io.BytesIO()
+    with StreamWriter(sink, header(model, 64, 64)) as writer:
+        for packet in packets:
+            writer.write_video(packet)
+    data = sink.getvalue()
+    gone = [info for info in list_packets(io.BytesIO(data)) if info.frames][lost]
+    reader = StreamReader(io.BytesIO(data[: gone.offset] + data[gone.offset + gone.size :]), conceal=True)
+    return list(
+        Decoder(model, reader.header, conceal=True).decode(item for item in reader if not isinstance(item, AudioBatch))
+    )
 
 
 def psnr(a: Frame, b: Frame) -> float:
@@ -456,6 +472,35 @@ class TestLosses:
         assert refused >= 0.8 * tries
         with pytest.raises(CorruptStreamError):
             decode(model, [key, replace(token, payload=token.payload + b"\0")], 64, 64)
+
+    @pytest.mark.parametrize("structure", STRUCTURES)
+    def test_with_resilience_losing_any_packet_harms_nothing_behind_the_next_key_frame(self, model, structure):
+        """Each packet in turn is cut out of the stream, which nobody says; frames keep their places."""
+        frames = face(64, 64, 14)
+        packets = encode(model, frames, structure=structure, golden_interval=4, resilience=True)
+        starts = np.cumsum([0, *(packet.frame_count for packet in packets)])
+        keys = [starts[n] for n, packet in enumerate(packets) if packet.kind is PacketKind.KEY]
+        assert len(keys) > 2 and np.diff([*keys, 14]).max() <= (4 if structure == "low-delay" else 5)
+        whole = decode(model, packets, 64, 64)
+        for lost, start in enumerate(starts[:-1]):
+            decoded = received(model, packets, lost)
+            assert [frame.pts for frame in decoded] == list(range(14))
+            end = min((key for key in keys if key > start), default=14)
+            differs = [not np.array_equal(a.y, b.y) for a, b in zip(whole, decoded, strict=True)]
+            assert not any(differs[:start]) and not any(differs[end:])
+            assert all(frame.concealed for frame, other in zip(decoded, differs, strict=True) if other)
+
+    def test_what_is_lost_in_low_delay_without_a_word_is_missed_at_once(self, model):
+        """Its number of frames tells where the next golden frame lies, and whether one was lost."""
+        frames = face(64, 64, 15)
+        packets = encode(model, frames, structure="low-delay", golden_interval=4)
+        assert [n for n, packet in enumerate(packets) if packet.kind is PacketKind.DELAY_GOLDEN] == [4, 8, 12]
+        whole = decode(model, packets, 64, 64)
+        for lost, harmed in ((5, range(5, 8)), (7, range(7, 8)), (8, range(8, 15))):
+            decoded = received(model, packets, lost)
+            assert [n for n, frame in enumerate(decoded) if frame.concealed] == list(harmed)
+            same = [n for n in range(15) if np.array_equal(whole[n].y, decoded[n].y)]
+            assert set(same) >= set(range(15)) - set(harmed)
 
     def test_a_golden_chunk_after_a_rest_of_token_frames_is_refused(self, model):
         """No encoder writes that; it must not end in an error of another kind."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from maker.replay import differences, replay
 
-from imfcodec.bitstream.container import StreamReader
+from imfcodec.bitstream.container import StreamReader, list_packets
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
@@ -128,6 +128,20 @@ def test_a_lost_packet_costs_its_own_frames(exported):
             decode(*broken, conceal=False)
     frames, concealed = decode(chunk)
     assert concealed == len(frames) == 5 and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
+
+
+@pytest.mark.parametrize("name", ["valid/low-delay.imf", "valid/chunks.imf"])
+def test_both_decoders_conceal_the_same_frames(model, exported, name):
+    """Each packet but the first in turn is cut out of the stream, which nobody says."""
+    data = (STREAMS / name).read_bytes()
+    video = [info for info in list_packets(io.BytesIO(data)) if info.frames]
+    for gone in video[1:]:
+        rest = data[: gone.offset] + data[gone.offset + gone.size :]
+        torch_frames, frames = (replay(rest, one, conceal=True).frames for one in (model, exported))
+        assert [(f.pts, f.concealed) for f in torch_frames] == [(f.pts, f.concealed) for f in frames]
+        assert any(f.concealed for f in frames)
+        for one, other in zip(torch_frames, frames, strict=True):
+            assert one.concealed or abs(one.y.astype(int) - other.y).max() <= 2
 
 
 def test_packets_that_are_passed_over_are_built_on(exported):

@@ -64,9 +64,8 @@ const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   return register;
 });
 
-/** CRC-16/IBM-3740. */
-export function crc16(data) {
-  let register = 0xffff;
+/** CRC-16/IBM-3740, going on from the register that bytes before have left. */
+export function crc16(data, register = 0xffff) {
   for (const byte of data) register = ((register << 8) & 0xffff) ^ CRC_TABLE[(register >> 8) ^ byte];
   return register;
 }

@@ -12,6 +12,7 @@ const MAX_SOUND_DURATION = 1n << 40n;
 const HASH_BYTES = 8;
 
 const KINDS = new Map([[1, "KEY"], [3, "DELAY_GOLDEN"], [4, "DELAY_TOKEN"], [5, "AUDIO"], [6, "INDEX"], [7, "END"]]);
+const NUMBERED = new Set(["CHUNK", "DELAY_GOLDEN", "DELAY_TOKEN"]); // their checksums count the frames before
 const OWN = { DELAY_GOLDEN: ["golden"], DELAY_TOKEN: ["token"] };
 
 /**
@@ -42,12 +43,12 @@ function readHeader(source) {
   return readHeaderBody(readSealed(source, 0, MAX_HEADER_BYTES));
 }
 
-/** A length, a body and the checksum of everything from `start` on. */
-function readSealed(source, start, limit) {
+/** A length, a body and the checksum of everything from `start` on, which goes on from a register. */
+function readSealed(source, start, limit, register) {
   const length = source.varint(0, limit);
   const body = new Cursor(source.data, source.place, source.place + length);
   source.take(length);
-  const sum = crc16(source.data.subarray(start, source.place));
+  const sum = crc16(source.data.subarray(start, source.place), register);
   need(sum === (source.u8() << 8) + source.u8(), "a checksum does not match");
   return body;
 }
@@ -71,7 +72,7 @@ class Reader {
   async readPacket() {
     const start = this.source.place;
     const head = readHead(this.source.u8());
-    const body = readSealed(this.source, start, MAX_PACKET_BYTES);
+    const body = readSealed(this.source, start, MAX_PACKET_BYTES, this.numbered(head.kind));
     need(head.kind === "END" || !this.indexSize, "a packet follows the INDEX packet");
     const size = this.source.place - start;
     if (head.kind === "AUDIO") this.readSound(body);
@@ -79,6 +80,14 @@ class Reader {
     else if (head.kind === "END") await this.readEnd(body);
     else this.readVideo(head, body, start, size);
     return head.kind === "END";
+  }
+
+  /** Where the checksum of a packet starts: with the number of frames before it, for those that do not say it. */
+  numbered(kind) {
+    if (!NUMBERED.has(kind)) return undefined;
+    const number = new Uint8Array(4);
+    new DataView(number.buffer).setUint32(0, this.frame);
+    return crc16(number);
   }
 
   readVideo({ kind, frames, golden, own }, body, start, size) {
