@@ -60,6 +60,8 @@ class EncodeOptions(EncoderSettings):
         _ = self.target  # checks them
         if self.min_fps is not None and not 0 < self.min_fps <= MAX_FPS:
             raise UsageError(f"--min-fps {self.min_fps} is not within 0..{MAX_FPS} frames per second")
+        if self.min_fps is not None and self.coded_size != AUTO:
+            raise UsageError(f"--min-fps needs --coded-size auto, not {self.coded_size}")
         if self.vbv is not None and not (self.is_one_pass and 0 < self.vbv <= MAX_VBV):
             raise UsageError(
                 f"--vbv {self.vbv:.0f} needs --bitrate and --structure low-delay, and lies within 1..{MAX_VBV} bits"
