@@ -212,6 +212,8 @@ def call(options: argparse.Namespace, target: BinaryIO) -> None:
         finally:
             signals.over.set()
         shown = other_end.result(timeout=PATIENCE_SECONDS)
+    if not shown:
+        sys.exit("nothing arrived; lower --loss")
     latencies, psnr, concealed = np.array(shown).T
     print(
         f"{stats.frames} frames sent, {stats.kbps:.1f} kbps; {network.lost} of {network.sent} datagrams lost; "
@@ -234,6 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jitter", type=float, default=80, help="milliseconds to wait for what is missing (80)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if not (0 < options.seconds <= MAX_SECONDS and 0 <= options.jitter <= 1000 * MAX_SECONDS):
+        parser.error(f"--seconds and --jitter are lengths of time, up to {MAX_SECONDS} s")
+    if not (0 <= options.loss <= 100 and 0 <= options.reorder <= 100):
+        parser.error("--loss and --reorder are percentages, 0 to 100")
+    if options.height < 16 or options.height % 2:
+        parser.error("--height is even, 16 or more")
     if not options.window:
         with open(options.out, "wb") as target:
             call(options, target)
@@ -247,4 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ImfError, OSError, av.error.FFmpegError) as problem:
+        sys.exit(f"udp_call: {problem}")

@@ -181,12 +181,14 @@ def thumbnail(
         model, device, dtype, threads, limits: as for `decode`.
         overwrite: replace an existing target.
     Raises:
-        UsageError: the target exists or is no .png, or the stream has ended by then.
+        UsageError: the target exists or is no .png, or the stream has not begun or has ended by then.
         OutputError: the target cannot be written.
         Errors of `Decoder`.
     """
     if Path(target).suffix.lower() != ".png":
         raise UsageError(f"{target}: a thumbnail is a .png file")
+    if at < 0:
+        raise UsageError(f"a frame at {float(at):g} seconds lies before the stream; give 0 or more")
     held = _model(model, device, dtype, threads)
     check_distinct([source, held.file], [target])
     check_target(target, overwrite=overwrite)
