@@ -28,6 +28,7 @@ from imfcodec.frames import Frame, VideoFormat
 from imfcodec.limits import Limits
 from imfcodec.video.likeness import LikenessMeter
 from imfcodec.video.notes import Notes, Say
+from imfcodec.video.regions import weighed
 from imfcodec.video.scaling import resized
 
 if TYPE_CHECKING:
@@ -226,6 +227,7 @@ class Coder:
     ) -> EncodeStats:
         """Go over the video once, for the `last` time or not."""
         frames = self._material.frames(last)
+        frames = weighed(frames, options.roi, self._material.format, self._limits, self._tell)
         first = next(frames, None)
         if first is None:
             raise InputError("there are no frames to encode")
