@@ -3,7 +3,7 @@
     python benchmarks/roi.py CLIPS --clips 4 --frames 65 --out benchmarks/results/vX.Y/roi.md
 
 The region is a rectangle, the largest face that OpenCV finds in the middle frame (extra `roi`); clips without one are
-passed over. What plain coding comes to at the same rate is interpolated between its qualities, over the logarithm of
+passed over, and those where it fills the frame. What plain coding comes to at the same rate is interpolated between its qualities, over the logarithm of
 the rate.
 """
 
@@ -34,7 +34,7 @@ Video = tuple[list[Frame], VideoFormat]
 
 
 class Point(NamedTuple):
-    """One clip coded once: rate of the whole stream, PSNR of luma inside the region and of all of it, mean of frames."""
+    """One clip coded once: rate of the whole stream, mean PSNR of luma inside the region and of all of the frame."""
 
     kbps: float
     inside: float
@@ -68,14 +68,15 @@ def gain(plain: Sequence[Point], point: Point) -> tuple[float, float] | None:
     )
 
 
-def with_faces(paths: Sequence[Path], frames: int) -> Iterator[tuple[str, Video, Rectangle]]:
-    """Clips in which a face is found, with the largest one."""
+def with_faces(paths: Sequence[Path], frames: int, most: float) -> Iterator[tuple[str, Video, Rectangle]]:
+    """Clips in which a face is found, with the largest one, where it takes so much of the frame at most."""
     finder = FaceFinder()
     for path in paths:
         clip = read_clip(path, frames)
         faces = finder.find(clip[0][len(clip[0]) // 2].y)
-        if faces:
-            yield path.stem, clip, max(faces, key=lambda face: face[2] * face[3])
+        region = max(faces, key=lambda face: face[2] * face[3], default=None)
+        if region and region[2] * region[3] <= most * clip[0][0].y.size:
+            yield path.stem, clip, region
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -83,6 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="CLIPS", help="folder of videos")
     parser.add_argument("--clips", type=int, default=4, help="the first so many with a face (4)")
+    parser.add_argument("--most", type=float, default=0.4, help="share of the frame a face takes, at most (0.4)")
     parser.add_argument("--frames", type=int, default=65, help="frames of each clip (65)")
     parser.add_argument("--plain", type=float, nargs="+", default=[20, 30, 40], help="qualities without (20 30 40)")
     parser.add_argument("--quality", type=float, nargs="+", default=[30, 40], help="qualities with a region (30 40)")
@@ -98,7 +100,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[list[str], tuple[float, 
     """The cells of each row, and its gains."""
     model = api.Model(options.model, threads=options.threads)
     base = api.EncodeOptions(preset=options.preset, roi_strength=options.strength)
-    clips = with_faces(find_clips(options.source), options.frames)
+    clips = with_faces(find_clips(options.source), options.frames, options.most)
     for name, clip, region in itertools.islice(clips, options.clips):
         words = ",".join(map(str, region))
         share = f"{100 * region[2] * region[3] / clip[0][0].y.size:.0f} %"
@@ -123,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = (
         "# Region of interest\n\n"
         f"{describe_environment()}; preset {options.preset}, strength {options.strength:g}, {options.frames} frames, "
+        f"faces of up to {100 * options.most:g} % of the frame, "
         f"plain coding at qualities {' '.join(f'{quality:g}' for quality in options.plain)}.\n\n"
         f"PSNR-Y in dB, gains against plain coding at the same rate: {inside:+.2f} inside, {whole:+.2f} in all.\n\n"
         f"{markdown_table(HEAD, table)}\n"
