@@ -3,8 +3,8 @@
     python benchmarks/roi.py CLIPS --clips 4 --frames 65 --out benchmarks/results/vX.Y/roi.md
 
 The region is a rectangle, the largest face that OpenCV finds in the middle frame (extra `roi`); clips without one are
-passed over, and those where it fills the frame. What plain coding comes to at the same rate is interpolated between its qualities, over the logarithm of
-the rate.
+passed over, and those where it fills the frame. What plain coding comes to at the same rate is interpolated between its
+qualities, over the logarithm of the rate.
 """
 
 import argparse
