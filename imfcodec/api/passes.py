@@ -139,7 +139,7 @@ class Coder:
         return replace(result.stats, passes=outcome.passes)
 
     def _runner(self, target: Target) -> Callable[[Accounted, Choices | None], PassResult]:
-        fixed = replace(self._options, golden_interval=SCOUT_INTERVAL)
+        fixed = replace(self._options, golden_interval=SCOUT_INTERVAL, preset="fast")
 
         def run(control: Accounted, choices: Choices | None) -> PassResult:
             meter = None if target.kind.is_rate else LikenessMeter(target.name, self._material.format)

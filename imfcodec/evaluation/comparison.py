@@ -67,12 +67,9 @@ def write_comparison(
     size = sum(os.path.getsize(path) for path in paths)
     if size > MAX_VIDEO_BYTES:
         raise LimitError(f"{target}: the videos take {size >> 20} MiB, too much for a page; compare a shorter part")
-    title = f"{names[1]} beside {names[0]}"
-    parts = {
-        "title": escape(title),
-        "videos": "\n".join(embed_video(path, path.stem) for path in paths),
-    }
-    page = fill_page("comparison.html", SCRIPTS, parts, _page_data(report, recorder, names))
+    parts = {"title": escape(f"{names[1]} beside {names[0]}")}
+    videos = "\n".join(embed_video(path, path.stem) for path in paths)
+    page = fill_page("comparison.html", SCRIPTS, parts, _page_data(report, recorder, names), videos)
     with write_beside(target, overwrite=overwrite) as file:
         file.write(page)
 

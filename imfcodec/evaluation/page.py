@@ -48,9 +48,8 @@ def write_page(path: Path, bench: BenchResult) -> None:
         "title": escape(bench.title),
         "environment": escape(bench.environment),
         "tables": _tables(bench.points),
-        "videos": "\n".join(_embedded_videos(bench.media)),
     }
-    page = fill_page("page.html", SCRIPTS, parts, _page_data(bench))
+    page = fill_page("page.html", SCRIPTS, parts, _page_data(bench), "\n".join(_embedded_videos(bench.media)))
     with write_beside(path) as file:
         file.write(page)
 

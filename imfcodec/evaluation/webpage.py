@@ -1,6 +1,6 @@
 """Pages that hold everything they show, scripts and videos included, and ask the browser to refuse any connection.
 
-Their parts lie in `web/`: a frame in HTML for each kind of page, style and scripts. They share the players and the
+Their parts lie in `web/`: one frame, a body for each kind of page, style and scripts. They share the players and the
 chart of bits. The scripts find their data as JSON in the page.
 """
 
@@ -19,25 +19,28 @@ from imfcodec.errors import UsageError
 _SIGNIFICANT_DIGITS = 6
 
 
-def fill_page(frame: str, scripts: Sequence[str], parts: Mapping[str, str], data: Any) -> bytes:
+def fill_page(body: str, scripts: Sequence[str], parts: Mapping[str, str], data: Any, videos: str = "") -> bytes:
     """The page as it goes into a file.
 
     Args:
-        frame: its file in `web/`.
+        body: its file in `web/`.
         scripts: theirs, in the order they run.
-        parts: HTML for the places of the frame that are its own.
+        parts: HTML for the places of the body that are its own, and `title`.
         data: plain values for the scripts; numbers that are not finite become null.
+        videos: elements of `embed_video`.
     Raises:
         UsageError: plotly is not installed.
     """
-    shared = {
+    frame = {
+        "title": parts["title"],
         "style": asset("page.css"),
-        "player": asset("player.html"),
+        "body": Template(asset(body)).substitute(parts, player=asset("player.html")),
         "plotly": _plotly_script(),
-        "scripts": "\n".join(map(asset, scripts)),
+        "videos": videos,
         "data": to_json(data),
+        "scripts": "\n".join(map(asset, scripts)),
     }
-    return Template(asset(frame)).substitute(shared | dict(parts)).encode()
+    return Template(asset("frame.html")).substitute(frame).encode()
 
 
 def asset(name: str) -> str:

@@ -133,8 +133,7 @@ class LatentPrior(nn.Module):
         limit, channels = self.config.context_limit, self.config.hyper_channels
         hyper = coder.code(z, _channel_rows(batch, channels, height // 4, width // 4, context.blocks), Table.HYPER)
         shared = self.means.shared(hyper, condition, context)
-        known = hyper.detach()
-        spread = upsample(join(known.clamp(0, limit), (-known).clamp(0, limit)), 4)
+        spread = upsample(join(hyper.clamp(0, limit), (-hyper).clamp(0, limit)), 4)
         planes = join(context.near, spread, condition.planes(height, width))
         steps = self.step_sizes(condition)[:, :, None, None]
         normalised = None if y is None else y / steps

@@ -10,6 +10,7 @@ import pytest
 from imfcodec import api
 from imfcodec.bitstream.container import StreamReader
 from imfcodec.bitstream.packet import VideoPacket
+from imfcodec.codec.encoder import Encoder
 from imfcodec.errors import UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.video.filters import has_filter
@@ -67,6 +68,18 @@ def test_a_size_is_met_with_decisions_taken_over(encode, frames):
     stats, stream, said = encode(frames[:11], target_size=wanted)
     assert len(stream) == pytest.approx(wanted, rel=0.03) and not said
     assert stats.frames == 11
+
+
+def test_first_passes_are_made_at_reduced_effort(encode, frames, monkeypatch):
+    presets, tune = [], Encoder.__init__
+
+    def noting(self, model, settings, *args, **options):
+        presets.append(settings.preset)
+        tune(self, model, settings, *args, **options)
+
+    monkeypatch.setattr(Encoder, "__init__", noting)
+    encode(frames[:3], bitrate=20_000, preset="slow")
+    assert presets[0] == "fast" and presets[-1] == "slow"
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("psnr", 0.2), ("ssim", 0.005)])

@@ -5,6 +5,7 @@ import torch
 
 from imfcodec.models.coding import Condition, Role, Table
 from imfcodec.models.latent_prior import PASSES, LatentContext, LatentPrior, put_places, take_places
+from imfcodec.nn.quantize import round_through
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,19 @@ def test_key_and_golden_frames_have_steps_of_their_own(prior):
     with torch.no_grad():
         prior.steps[0].log_step.sub_(0.5)
     assert torch.allclose(key, golden * torch.tensor(0.5).exp(), rtol=1e-4)
+
+
+def test_z_learns_from_the_tables_it_selects(prior, small_config):
+    """Its gradient comes through the integer networks too: through means alone it never pays for its bits."""
+    condition, context, y, z = inputs(small_config)
+    z.requires_grad_(True)
+
+    class Through(Collector):
+        def code(self, values, rows, table):
+            super().code(values, rows, table)
+            return round_through(values)
+
+    coder = Through()
+    prior.code(coder, condition, context, y, z)
+    sum(rows.sum() for _, rows, table in coder.sets if table is Table.GAUSSIAN).backward()
+    assert z.grad is not None and z.grad.abs().sum() > 0
