@@ -23,6 +23,10 @@ class OutputError(ImfError):
     """An output cannot be written: disk full, no permission, pipe closed at its other end."""
 
 
+class WorkerError(ImfError):
+    """A process that works for this one is gone: killed, or out of memory."""
+
+
 class CorruptStreamError(InputError):
     """An .imf stream breaks its own format: bad magic, checksum, length or field."""
 

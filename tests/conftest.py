@@ -28,6 +28,43 @@ def _repeatable():
         torch.set_num_threads(1)
 
 
+def _devices():
+    """Where networks are tested: where IMFCODEC_TEST_DEVICE says, else on the CPU, and on a GPU if there is one."""
+    if named := os.environ.get("IMFCODEC_TEST_DEVICE"):
+        return [named]
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def pytest_generate_tests(metafunc):
+    """Run every test that asks for a `torch_device` on each."""
+    if "torch_device" in metafunc.fixturenames:
+        metafunc.parametrize("torch_device", _devices(), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def torch_device(request):
+    """A device, float32 in full precision as on the CPU; one that is asked for by name and missing is a failure."""
+    import torch
+
+    from imfcodec.api.model import pick_device
+    from imfcodec.errors import UsageError
+
+    try:
+        name = pick_device(request.param)
+    except UsageError as error:
+        pytest.fail(f"IMFCODEC_TEST_DEVICE={request.param}: {error}", pytrace=False)
+    torch.backends.cudnn.allow_tf32 = False
+    return name
+
+
+@pytest.fixture(scope="session")
+def tolerance(torch_device):
+    """By how much samples, 0 to 1, may differ between two runs: the CPU rounds alike, others may be off by a level."""
+    return 0 if torch_device == "cpu" else 1 / 255
+
+
 @pytest.fixture(scope="session")
 def face_format():
     """Format of the small talking face: 96x80, 25 frames per second."""

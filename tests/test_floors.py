@@ -16,6 +16,7 @@ FLOORS = {
     "imfcodec.files": 0,
     "imfcodec.limits": 0,
     "imfcodec.interruption": 0,
+    "imfcodec.workers": 0,
     "imfcodec.bitstream": 1,
     "imfcodec.entropy": 1,
     "imfcodec.video": 1,
@@ -33,6 +34,7 @@ FLOORS = {
     "imfcodec.batch": 5,
     "imfcodec.muxing": 5,
     "imfcodec.playing": 5,
+    "imfcodec.web": 5,
     "imfcodec.cli": 6,
     "imfcodec.__main__": 7,
 }

@@ -106,7 +106,7 @@ def packet(number: int, *, first: bytes | None = None, body: Callable[[bytes], b
 
 def order(*numbers: int) -> Edit:
     """Packets left out, doubled or out of order, as they may come from a network; END is as it was."""
-    return lambda pieces: pieces.head.sealed() + b"".join(pieces.packets[number].sealed() for number in numbers)
+    return lambda pieces: pieces.head.sealed() + b"".join(pieces.sealed_packets()[number] for number in numbers)
 
 
 def insert(number: int, *parts: Part) -> Edit:

@@ -42,7 +42,7 @@ refuse(
     "shortest",
 )
 refuse("checksum", "A packet whose checksum does not match.", flipped(40), "checksum", frames=FRAMES)
-refuse("no-key", "A video packet before the first KEY.", order(1, 2, 3, 4, 5), "before the first", frames=FRAMES)
+refuse("no-key", "A video packet before the first KEY.", order(1, 2, 3, 4, 5), "frame 1 follows 0", frames=FRAMES)
 refuse(
     "lost-chunk",
     "A packet is missing: the next KEY counts frames that are not there.",
@@ -52,15 +52,31 @@ refuse(
 )
 refuse(
     "lost-key",
-    "A KEY is missing: other quantisers are in force in the CHUNK after it.",
+    "A KEY is missing: the CHUNK after it has another frame number.",
     order(0, 1, 3, 4, 5),
-    "payload is damaged",
+    "frame 5 follows 4",
     frames=FRAMES,
+)
+refuse(
+    "lost-chunk-before-chunk",
+    "A packet is missing: the checksum of the next CHUNK does not hold for the frames that are there.",
+    order(0, *range(2, 8)),
+    "frame 5 follows 1",
+    base=VARIABLE,
+    frames=10,
+)
+refuse(
+    "swapped-chunks",
+    "Two CHUNKs have changed places.",
+    order(0, 2, 1, *range(3, 8)),
+    "frame 5 follows 1",
+    base=VARIABLE,
+    frames=10,
 )
 refuse("lost-group", "A group is missing that the index names.", order(0, 1, 4, 5), "does not agree", frames=FRAMES)
 refuse("lost-last", "The last video packet is missing.", order(0, 1, 2, 4, 5), "counts 7 frames", frames=FRAMES)
 refuse("doubled-key", "A KEY comes twice.", order(0, 1, 2, 2, 3, 4, 5), "key frame number", frames=FRAMES)
-refuse("doubled-chunk", "A CHUNK comes twice.", order(0, 1, 1, 2, 3, 4, 5), "key frame number", frames=FRAMES)
+refuse("doubled-chunk", "A CHUNK comes twice.", order(0, 1, 1, 2, 3, 4, 5), "frame 1 follows 4", frames=FRAMES)
 refuse("swapped", "A group comes after the one that follows it.", order(2, 3, 0, 1, 4, 5), "key frame number")
 refuse(
     "key-number",

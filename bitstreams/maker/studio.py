@@ -15,14 +15,15 @@ from torch import Tensor
 from imfcodec.bitstream.container import StreamWriter
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import PacketKind, Quantisers, VideoPacket
-from imfcodec.codec.groups import Group, to_qindices
+from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import padded_size
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.entropy.coder import MAX_SYMBOL
 from imfcodec.entropy.tables import PRECISION, Tables
 from imfcodec.frames import AudioPacket, VideoFormat
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.coding import Table
-from imfcodec.models.executor import Executor
+from imfcodec.models.executor import Executor, Known
 from imfcodec.models.structure import Chunk, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
@@ -87,7 +88,7 @@ class Studio:
         self._writer = StreamWriter(self._sink, self.header)
         self._last_pts = self.header.first_pts - self.header.nominal_ticks
         self._usual = USUAL
-        self._group: Group | None = None
+        self._group: Group[Known] | None = None
         width, height = padded_size(self.header.format.width, self.header.format.height)
         self._like = Picture(torch.zeros(1, 1, height, width), torch.zeros(1, 2, height // 2, width // 2))
 

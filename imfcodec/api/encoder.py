@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from imfcodec.api.footage import open_footage
 from imfcodec.api.model import Model, as_model
 from imfcodec.api.options import EncodeOptions
 from imfcodec.api.passes import Coder, Material, TakeFrames
 from imfcodec.api.places import Location, open_sink
 from imfcodec.api.resuming import resume_tag
+from imfcodec.api.side_by_side import Jobs
 from imfcodec.api.sound import Sound, open_sound
 from imfcodec.api.stats import EncodeStats, Notify
 from imfcodec.errors import InputError, UsageError
@@ -20,8 +22,6 @@ from imfcodec.limits import DEFAULT_LIMITS, Limits
 from imfcodec.video.editing import EditedClip
 from imfcodec.video.likeness import check_measure
 from imfcodec.video.notes import Notes, Say
-from imfcodec.video.pipes import read_once, until_end
-from imfcodec.video.reader import open_clip
 from imfcodec.video.spool import Spool
 
 DEFAULT_OPTIONS = EncodeOptions()
@@ -36,6 +36,11 @@ class Encoder:
         limits: what a source may ask for at most.
         progress: called after every packet.
         say: called with one line for whatever is damaged, left out or changed in a source.
+        jobs: code groups of frames side by side in so many processes, each with the model's threads, else one; the
+            streams are those of one process with as many threads. Files only, and not for targets. The processes import
+            the main module, so a script has to guard what it does by `if __name__ == "__main__"`. None is this process.
+    Raises:
+        UsageError: fewer than one job.
     """
 
     def __init__(
@@ -46,9 +51,14 @@ class Encoder:
         limits: Limits = DEFAULT_LIMITS,
         progress: Notify | None = None,
         say: Say | None = None,
+        jobs: int | None = None,
     ) -> None:
+        if jobs is not None and jobs < 1:
+            raise UsageError(f"{jobs} jobs code nothing; give 1 or more")
         self.options, self.model, self.limits = options, as_model(model), limits
-        self._progress, self._say = progress, say
+        self._progress, self._say, self._jobs = progress, say, jobs
+        if jobs:
+            self.model = self.model.with_threads(self.model.threads or 1)
 
     def encode(
         self, source: Location, target: Location, *, overwrite: bool = False, resume: bool = False
@@ -72,25 +82,15 @@ class Encoder:
         self._check(source, target, overwrite)
         if resume and options.target:
             raise UsageError(f"--resume goes with a quality, not with {options.target.kind.option}")
+        jobs = Jobs(source, options, self._jobs) if self._jobs else None
         tag = resume_tag(source, target, options, self.model) if resume else None
-        with (
-            read_once(source, is_raw=options.raw is not None) as place,
-            open_clip(
-                place,
-                raw=options.raw,
-                audio=options.audio != "none",
-                options=options.source_options,
-                limits=self.limits,
-            ) as clip,
-        ):
-            tell = Notes(source, self._say)
-            tell(clip.notes)
-            footage = EditedClip(clip, lambda: until_end(clip.frames(), place), options.edits)
+        tell = Notes(source, self._say)
+        with open_footage(source, options, self.limits, tell) as (clip, footage):
             self.limits.check_format(footage.format)
             self.limits.check_memory(footage.format, refining=options.refines)
             with self._frames(footage.frames, once=clip.frame_count_hint is None) as frames:
                 material = self._material(footage, frames, lambda: open_sound(footage, options, tell))
-                stats = self._write(material, target, overwrite, tell, tag)
+                stats = self._write(material, target, overwrite, tell, tag, jobs)
             tell(clip.notes)
         return replace(
             stats,
@@ -108,6 +108,8 @@ class Encoder:
             UsageError: frames that do not fit the clip's format, or times that do not fit its rate.
         """
         self._check(None, target, overwrite)
+        if self._jobs:
+            raise UsageError("--jobs needs a file to read; frames that a program makes come once")
         self.limits.check_format(clip.format)
         self.limits.check_memory(clip.format, refining=self.options.refines)
         sound = list(clip.audio_packets) if self.options.target else clip.audio_packets
@@ -137,10 +139,16 @@ class Encoder:
             check_measure(self.options.target.name)
 
     def _write(
-        self, material: Material, target: Location, overwrite: bool, tell: Notes, tag: str | None = None
+        self,
+        material: Material,
+        target: Location,
+        overwrite: bool,
+        tell: Notes,
+        tag: str | None = None,
+        jobs: Jobs | None = None,
     ) -> EncodeStats:
         self.model.load()
-        coder = Coder(material, self.options, self.model, self.limits, self._progress, tell, self._say)
+        coder = Coder(material, self.options, self.model, self.limits, self._progress, tell, self._say, jobs)
         with self._open(target, overwrite, tag) as (sink, unfinished):
             return coder.write(sink, unfinished)
 

@@ -1,7 +1,7 @@
 """The model a caller holds, and where and how it computes."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -48,6 +48,16 @@ class Model:
         self.name, self.device, self.dtype, self.threads, self.engine = name, device, dtype, threads, engine
         self._loaded: dict[bytes | None, LoadedModel] = {}
         self._exported: dict[Path, LightModel] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Another process loads it anew."""
+        return {**self.__dict__, "_loaded": {}, "_exported": {}}
+
+    def with_threads(self, threads: int) -> "Model":
+        """The same model, computing with so many threads."""
+        twin = Model(self.name, device=self.device, dtype=self.dtype, threads=threads, engine=self.engine)
+        twin._loaded, twin._exported = self._loaded, self._exported
+        return twin
 
     @property
     def file(self) -> str | None:
@@ -108,7 +118,7 @@ class Model:
             return zoo.load_model_by_id(model_id, device=device, dtype=dtype)
         return zoo.load_model(self.name, device=device, dtype=dtype)
 
-    def paced(self, items: Iterable[Item]) -> Iterator[Item]:
+    def paced(self, items: Iterable[Item]) -> Generator[Item, None, None]:
         """The items, each made with this model's number of threads."""
         iterator = iter(items)
         while True:

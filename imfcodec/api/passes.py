@@ -4,13 +4,15 @@ import itertools
 import math
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imfcodec.api.model import Model
 from imfcodec.api.options import EncodeOptions
 from imfcodec.api.resuming import whole_groups
+from imfcodec.api.side_by_side import Jobs, code_side_by_side
 from imfcodec.api.sound import Sound
 from imfcodec.api.stats import EncodeStats, Meter, Notify
 from imfcodec.api.verifying import VerifiedSink
@@ -28,7 +30,7 @@ from imfcodec.frames import Frame, VideoFormat
 from imfcodec.limits import Limits
 from imfcodec.video.likeness import LikenessMeter
 from imfcodec.video.notes import Notes, Say
-from imfcodec.video.regions import weighed
+from imfcodec.video.regions import with_weights
 from imfcodec.video.scaling import resized
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Coder:
     Args:
         tell: takes lines about a target that is not met, and about a size that was chosen.
         say: called with a line about an unfinished run.
+        jobs: processes that code; None is this one.
     """
 
     def __init__(
@@ -109,9 +112,11 @@ class Coder:
         progress: Notify | None,
         tell: Notes,
         say: Say | None,
+        jobs: Jobs | None = None,
     ) -> None:
         self._material, self._options, self._model, self._limits = material, options, model, limits
         self._progress, self._tell, self._say = progress, tell, say
+        self._jobs = jobs
         self._size: Size | None = None
 
     def write(self, sink: BinaryIO, unfinished: UnfinishedFile | None = None) -> EncodeStats:
@@ -227,7 +232,7 @@ class Coder:
     ) -> EncodeStats:
         """Go over the video once, for the `last` time or not."""
         frames = self._material.frames(last)
-        frames = weighed(frames, options.roi, self._material.format, self._limits, self._tell)
+        frames = with_weights(frames, options.roi, self._material.format, self._limits, self._tell)
         first = next(frames, None)
         if first is None:
             raise InputError("there are no frames to encode")
@@ -235,17 +240,23 @@ class Coder:
         sound = self._material.sound()
         header = self._header(sound, first.pts)
         meter = Meter(self._material.format, self._progress)
-        checked = VerifiedSink(sink, self._model, self._limits) if options.verify else None
+        verify = options.verify and self._jobs is None  # jobs verify what they code
+        checked = VerifiedSink(sink, self._model, self._limits) if verify else None
         writer = StreamWriter(cast(BinaryIO, checked or sink), header)
         if unfinished:
             self._take_over(unfinished, header, writer, meter, checked)
             deque(sound.until(meter.end_seconds if meter.frames else -math.inf), maxlen=0)  # is written
         coming = itertools.islice(frames, meter.frames, None)
-        for packet in self._packets(coming, header, options, control, choices, likeness, checked):
-            writer.write_video(packet)
-            meter.add(packet.pts)
-            meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, self._material.frame_count)
-            sound.write(writer, meter.end_seconds)
+        if self._jobs:
+            coded = code_side_by_side(self._jobs, coming, meter.frames, options, self._model, self._limits, header)
+        else:
+            coded = self._packets(coming, header, options, control, choices, likeness, checked)
+        with closing(coded) as packets:
+            for packet in packets:
+                writer.write_video(packet)
+                meter.add(packet.pts)
+                meter.tell(sum(writer.bytes_by_kind.values()), meter.frames, self._material.frame_count)
+                sound.write(writer, meter.end_seconds)
         sound.write(writer, math.inf)
         meter.end(self._material.last_duration())
         writer.close(last_duration=self._material.last_duration())
@@ -296,7 +307,7 @@ class Coder:
         choices: Choices | None,
         likeness: LikenessMeter | None,
         checked: VerifiedSink | None,
-    ) -> "Iterator[VideoPacket]":
+    ) -> "Generator[VideoPacket, None, None]":
         from imfcodec.codec.encoder import Encoder
 
         monitor = Monitor(likeness) if likeness else None

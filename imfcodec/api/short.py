@@ -38,6 +38,7 @@ def encode(
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
     resume: bool = False,
+    jobs: int | None = None,
     progress: Notify | None = None,
     say: Say | None = None,
     **changes: Any,
@@ -49,7 +50,7 @@ def encode(
         options: what to make of the source.
         model: a `Model`, which then says the next three too, its name or path; None is the default one.
         device, dtype, threads: as for `Model`.
-        limits, progress, say: as for `Encoder`.
+        limits, jobs, progress, say: as for `Encoder`.
         changes: fields of `EncodeOptions` by name, such as `quality=40, audio="opus:12k"`; they come before `options`.
     Raises:
         Errors of `EncodeOptions` and `Encoder.encode`.
@@ -60,6 +61,7 @@ def encode(
         limits=limits,
         progress=progress,
         say=say,
+        jobs=jobs,
     )
     return encoder.encode(source, target, overwrite=overwrite, resume=resume)
 

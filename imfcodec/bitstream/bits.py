@@ -13,9 +13,10 @@ MAX_VARINT = (1 << (7 * MAX_VARINT_BYTES)) - 1
 MAX_TIME_STAMP = 1 << 60
 CHECKSUM_BYTES = 2
 HASH_BYTES = 8
+CRC_START = 0xFFFF
 _READ_BYTES = 1 << 16
 _BLOCK_BYTES = 256
-_CRC_START, _CRC_POLYNOMIAL = 0xFFFF, 0x11021
+_CRC_POLYNOMIAL = 0x11021
 # So many zero bytes leave any checksum as it is: the order of x^8 modulo the polynomial.
 _CRC_PERIOD = 32767
 
@@ -37,13 +38,17 @@ def encode_zigzag(value: int) -> bytes:
     return encode_varint(value << 1 if value >= 0 else (-value << 1) - 1)
 
 
-def crc16(data: bytes | bytearray) -> int:
-    """CRC-16 with polynomial 0x1021, start 0xFFFF, not reflected ("CRC-16/IBM-3740"; "123456789" gives 0x29B1)."""
-    return crc_hqx(data, _CRC_START)
+def crc16(data: bytes | bytearray, register: int = CRC_START) -> int:
+    """CRC-16 with polynomial 0x1021, start 0xFFFF, not reflected ("CRC-16/IBM-3740"; "123456789" gives 0x29B1).
+
+    Args:
+        register: what bytes before `data` left, to go on with.
+    """
+    return crc_hqx(data, register)
 
 
 def crc16_after_zeros(state: int, count: int) -> int:
-    """The CRC-16 register `state` after `count` zero bytes, in constant time."""
+    """The CRC-16 register `state` after `count` zero bytes, in constant time; before them where `count` is negative."""
     product, factor = 0, _zero_byte_powers()[count % _CRC_PERIOD]
     while factor:
         if factor & 1:
@@ -162,7 +167,7 @@ class ByteSource:
             end += 1
         return ByteCursor(self.peek(start, end)).varint(), end
 
-    def checksum(self, start: int, end: int) -> int:
+    def checksum(self, start: int, end: int, register: int = CRC_START) -> int:
         """`crc16` of the bytes start..end ahead; looks at two blocks of them at most, however many there are.
 
         That makes a search for sound packets linear: registers kept at block borders stand for the bytes in between.
@@ -171,8 +176,8 @@ class ByteSource:
         base = self._arrived - len(self._buffer)
         first, last = -(-(base + start) // _BLOCK_BYTES), (base + end) // _BLOCK_BYTES
         if first >= last:
-            return crc16(self._buffer[start:end])
-        register = crc16(self._buffer[start : first * _BLOCK_BYTES - base]) ^ self._block_registers[first]
+            return crc16(self._buffer[start:end], register)
+        register = crc16(self._buffer[start : first * _BLOCK_BYTES - base], register) ^ self._block_registers[first]
         register = crc16_after_zeros(register, (last - first) * _BLOCK_BYTES) ^ self._block_registers[last]
         return crc_hqx(self._buffer[last * _BLOCK_BYTES - base : end], register)
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -31,9 +32,9 @@ from imfcodec.bitstream.packet import (
     decode_video,
     encode_audio,
     encode_video,
+    find_packet,
     frame_packet,
     is_first_byte,
-    is_intact,
     peek_head,
     peek_packet,
     read_key_place,
@@ -45,6 +46,7 @@ MAX_AUDIO_BATCH_BYTES = 1 << 22
 MAX_END_BYTES = 64
 # Missing frames are accounted for in pieces of so many. All in all a stream may miss as many, or one a byte.
 MAX_GAP_FRAMES = 4096
+_FARTHEST_LOOK = 8  # packets in a row that are looked past
 _HASH_TAIL_BYTES = HASH_BYTES + CHECKSUM_BYTES
 
 _FAULTS = (CorruptStreamError, LimitError)
@@ -273,6 +275,14 @@ class _FramePlan:
         """Say that key frame number `frame` is at hand."""
         self._group = frame
 
+    def enter(self, frame: int) -> bool:
+        """Say that frame `frame`, no key frame, is at hand; whether that is in another group than the open one."""
+        keys = self._bounds[:-1]
+        group = keys[bisect_left(keys, frame) - 1] if keys and frame else self._group
+        is_other = group > self._group
+        self._group = max(group, self._group)
+        return is_other
+
     def learn_total(self, frames: int) -> None:
         """Take the number of frames from elsewhere where nothing else is known."""
         self._bounds = self._bounds or (frames,)
@@ -302,11 +312,11 @@ class StreamReader:
 
     With `conceal=True` a damaged stretch gives a `LostPacket` instead. Reading goes on behind the packet's length
     field if a sound packet begins there, otherwise at the next place where one does. Frames whose number was unknown
-    are accounted for by further `LostPacket`s before the next key frame or the end: all frame numbers of the stream
-    occur. Some may occur again where packets are doubled, or a damaged head claims too many frames: then the next key
-    frame steps back, and its number is right; one that was used before is passed over. A file that can seek is asked
-    for its end first; frames beyond what it tells are never given. After a loss the time stamps of a variable rate are
-    guesses until the next key frame.
+    are accounted for by further `LostPacket`s as soon as a packet tells its place, at the latest before the next key
+    frame or the end: all frame numbers of the stream occur. Some may occur again where a damaged head claims too many
+    frames: then the next key frame steps back, and its number is right. What comes again or too late is passed over. A
+    file that can seek is asked for its end first; frames beyond what it tells are never given. After a loss the time
+    stamps of a variable rate are guesses until the next key frame.
 
     Args:
         source: binary stream at the start of a header; stays open.
@@ -368,9 +378,9 @@ class StreamReader:
         while not self._is_over:
             offset = self._source.offset
             try:
-                raw = peek_packet(self._source)
+                raw = peek_packet(self._source, self._state.frame)
             except _FAULTS as error:
-                kind, items = self._skip_damage(self._tolerate(error))
+                kind, items = self._recover(self._tolerate(error))
             else:
                 kind, items = raw.head.kind, self._take(raw)
             for item in items:
@@ -395,17 +405,28 @@ class StreamReader:
         """Interpret the packet ahead, whose checksum matches, and move past it."""
         items: list[Item | None] = []
         try:
-            place = read_key_place(raw, self.header) if self._conceal and raw.head.kind is PacketKind.KEY else None
-            if place and self._is_stray(place[0]):
-                items.append(LostPacket(PacketKind.KEY, 0, f"key frame {place[0]} comes again or out of order"))
+            key = read_key_place(raw, self.header) if self._conceal and raw.head.kind is PacketKind.KEY else None
+            number = key[0] if key else raw.place
+            if self._is_stray(key[0]) if key else number is not None and number < self._state.frame:
+                items.append(LostPacket(raw.head.kind, 0, f"frame {number} comes again or out of order"))
                 self._has_loss = True
             else:
-                items += self._resume(*place) if place else []
+                items += self._resume(*key) if key else self._move_to(number)
                 items += self._interpret(raw)
         except _FAULTS as error:
             items += self._lose(raw.head, self._tolerate(error))
         self._source.consume(raw.size)
         return items
+
+    def _move_to(self, number: int | None) -> list[LostPacket]:
+        """Go on at frame `number` of the open group, if one is given, and say which frames are missing before it."""
+        if number is None:
+            return []
+        lost = self._account_for_gap(number)
+        self._state.frame = number
+        if self._plan.enter(number):
+            self._state.usual = None
+        return lost
 
     def _is_stray(self, number: int) -> bool:
         """Whether an intact key frame is one that was used before, or cannot come here."""
@@ -505,11 +526,56 @@ class StreamReader:
         pieces = (stamps[start : start + MAX_GAP_FRAMES] for start in range(0, missing, MAX_GAP_FRAMES))
         return [LostPacket(None, len(piece), reason, piece) for piece in pieces]
 
+    def _recover(self, reason: str) -> tuple[PacketKind | None, list[Item | None]]:
+        """Go on where no packet has its place ahead: with one from elsewhere, or behind the damage."""
+        with suppress(*_FAULTS):
+            raw = find_packet(self._source, self._state.frame)
+            if self._is_borne_out(raw):
+                return raw.head.kind, self._take(raw)
+        return self._skip_damage(reason)
+
+    def _is_borne_out(self, raw: RawPacket, start: int = 0) -> bool:
+        """Whether what follows the packet `start` bytes ahead agrees that it is one of another place.
+
+        If this were a damaged packet of the place where it stands, the next frame would be a later one than is expected
+        here, but hardly one from behind this packet's frames. Where damage follows, what comes after that must fit.
+        """
+        assert raw.place is not None, "packets without a place fit anywhere"
+        frame, after, start = self._state.frame, raw.place + raw.head.frame_count, start + raw.size
+        try:
+            for _ in range(_FARTHEST_LOOK):
+                behind = find_packet(self._source, frame, start)
+                if behind.head.kind not in (PacketKind.AUDIO, PacketKind.INDEX):
+                    number = self._number_of(behind)
+                    return raw.place < frame or number <= frame or number >= after
+                start += behind.size
+        except _FAULTS:
+            return self._leads_on(start, after)
+        return False
+
+    def _leads_on(self, start: int, frame: int) -> bool:
+        """Whether a packet that follows `frame` frames is `start` bytes ahead, or one that fits behind damaged ones."""
+        for _ in range(_FARTHEST_LOOK):
+            try:
+                head, _, end = peek_head(self._source, start)
+                with suppress(CorruptStreamError):
+                    return find_packet(self._source, frame, start).place in (None, frame)
+            except _FAULTS:
+                return False
+            start, frame = end, frame + head.frame_count
+        return False
+
+    def _number_of(self, raw: RawPacket) -> int:
+        """How many frames come before a packet that tells it."""
+        if raw.head.kind is PacketKind.KEY:
+            return read_key_place(raw, self.header)[0]
+        return _parse_end(raw.body).total_frames if raw.place is None else raw.place
+
     def _skip_damage(self, reason: str) -> tuple[PacketKind | None, list[Item | None]]:
         """Move to the next sound packet, or to the end, and say what is lost before it."""
         claim = self._claim()
         size = claim[1] if claim else 0
-        distance, is_found = self._find_packet(size)
+        distance, is_found = self._find_packet(size, claim[0].frame_count if claim else 0)
         self._source.consume(distance)
         items: list[Item | None] = []
         # A head is believed when the next packet begins where it says, or when the stream ends before that.
@@ -531,7 +597,7 @@ class StreamReader:
             return None
         return head, end
 
-    def _find_packet(self, claimed_size: int) -> tuple[int, bool]:
+    def _find_packet(self, claimed_size: int, claimed_frames: int) -> tuple[int, bool]:
         """Distance to the next sound packet and True, or to the end of the stream and False.
 
         Where the claimed size does not lead to one, every place up to the first is tried. Work is linear in the bytes
@@ -539,24 +605,25 @@ class StreamReader:
         """
         if claimed_size and self._source.available(claimed_size + 1) == claimed_size:
             return claimed_size, False
-        if claimed_size and self._is_sound(claimed_size):
+        after = self._state.frame + claimed_frames
+        if claimed_size and (self._is_sound(claimed_size, after) or self._leads_on(claimed_size, after)):
             return claimed_size, True
         start = 1
         while self._source.available(start + 1) > start:
-            if self._is_sound(start):
+            if self._is_sound(start, self._state.frame):
                 return start, True
             start += 1
         return self._source.available(start), False
 
-    def _is_sound(self, start: int) -> bool:
-        """Whether a packet with matching checksum begins `start` bytes ahead."""
+    def _is_sound(self, start: int, expected: int) -> bool:
+        """Whether a sound packet begins `start` bytes ahead; one for another place than expected must be borne out."""
         if not self._source.available(start + 1) > start or not is_first_byte(self._source.peek_byte(start)):
             return False
         try:
-            _, _, end = peek_head(self._source, start)
-            return is_intact(self._source, start, end)
+            raw = find_packet(self._source, self._state.frame, start)
         except _FAULTS:
             return False
+        return raw.place in (None, expected) or self._is_borne_out(raw, start)
 
     def _lose(self, head: PacketHead, reason: str) -> list[LostPacket]:
         """Move the frame count past a packet of which only the head is believed, and say what is lost by that."""

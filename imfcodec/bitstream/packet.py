@@ -7,11 +7,13 @@ from itertools import product
 
 from imfcodec.bitstream.bits import (
     CHECKSUM_BYTES,
+    CRC_START,
     MAX_TIME_STAMP,
     ByteCursor,
     ByteSource,
     check_time_stamp,
     crc16,
+    crc16_after_zeros,
     encode_varint,
     encode_zigzag,
 )
@@ -29,6 +31,11 @@ MAX_AUDIO_DURATION = 1 << 40
 _CHUNK_TAIL, _CHUNK_GOLDEN, _EXPLICIT = 0x40, 0x80, 0x20
 _IRREGULAR, _EQUAL_SIZES = 0x01, 0x02
 _KEY_SETTINGS_BYTES = 4
+_PLACE_BYTES = 4
+
+FARTHEST_PLACE = 256
+"""Frames by which a packet may be away from its place and still be known for what it is. Of damaged packets one in
+65536 / (2 * 256 + 1) is taken for such, so that one should not be believed without what follows it."""
 
 
 class PacketKind(IntEnum):
@@ -44,7 +51,9 @@ class PacketKind(IntEnum):
 
 
 DELAY_KINDS = (PacketKind.DELAY_GOLDEN, PacketKind.DELAY_TOKEN)
-VIDEO_KINDS = (PacketKind.KEY, PacketKind.CHUNK, *DELAY_KINDS)
+PLACED_KINDS = (PacketKind.CHUNK, *DELAY_KINDS)
+"""Those that say no frame number; instead their checksum holds at one place only."""
+VIDEO_KINDS = (PacketKind.KEY, *PLACED_KINDS)
 
 
 @dataclass(frozen=True)
@@ -163,19 +172,40 @@ _HEADS = {head.to_byte(): head for head in _all_heads()}
 
 @dataclass(frozen=True)
 class RawPacket:
-    """A packet whose checksum matches: head, body, and its size in the stream in bytes."""
+    """A packet whose checksum matches: head, body, size in the stream in bytes, and its place if it has one.
+
+    `place` is the number of frames before it, for which its checksum holds; None for kinds other than PLACED_KINDS.
+    """
 
     head: PacketHead
     body: bytes
     size: int
+    place: int | None
 
 
-def frame_packet(head: PacketHead, body: bytes) -> bytes:
-    """Put first byte, length and checksum around a body; LimitError above MAX_BODY_BYTES."""
+def frame_packet(head: PacketHead, body: bytes, place: int = 0) -> bytes:
+    """Put first byte, length and checksum around a body; LimitError above MAX_BODY_BYTES.
+
+    Args:
+        place: number of frames before the packet; counts for PLACED_KINDS.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise LimitError(f"a packet of {len(body)} bytes is above the limit of {MAX_BODY_BYTES}; use shorter chunks")
     data = bytes((head.to_byte(),)) + encode_varint(len(body)) + body
-    return data + crc16(data).to_bytes(CHECKSUM_BYTES, "big")
+    return add_checksum(data, place)
+
+
+def add_checksum(data: bytes, place: int) -> bytes:
+    """A packet's bytes and their checksum, which for PLACED_KINDS goes over the number of frames before it first."""
+    head = _HEADS.get(data[0])
+    is_placed = head is not None and head.kind in PLACED_KINDS
+    register = crc16(place.to_bytes(_PLACE_BYTES, "big")) if is_placed else CRC_START
+    return data + crc16(data, register).to_bytes(CHECKSUM_BYTES, "big")
+
+
+def count_frames(byte: int) -> int:
+    """Frames of a packet with that first byte; 0 for one that the format does not use."""
+    return _HEADS[byte].frame_count if byte in _HEADS else 0
 
 
 def peek_head(source: ByteSource, start: int = 0) -> tuple[PacketHead, int, int]:
@@ -187,18 +217,44 @@ def peek_head(source: ByteSource, start: int = 0) -> tuple[PacketHead, int, int]
     return head, body_start, body_start + length + CHECKSUM_BYTES
 
 
-def is_intact(source: ByteSource, start: int, end: int) -> bool:
-    """Whether the checksum of the packet that takes the bytes start..end ahead matches."""
-    stated = int.from_bytes(source.peek(end - CHECKSUM_BYTES, end), "big")
-    return source.checksum(start, end - CHECKSUM_BYTES) == stated
+def find_packet(source: ByteSource, near: int, start: int = 0) -> RawPacket:
+    """The packet that begins `start` bytes ahead, in whatever place near `near` its checksum matches.
 
+    A checksum is linear: the register it started from is found backwards, and with it the number of frames before the
+    packet, in constant time.
 
-def peek_packet(source: ByteSource, start: int = 0) -> RawPacket:
-    """The packet that begins `start` bytes ahead; CorruptStreamError when its checksum does not match."""
+    Raises:
+        CorruptStreamError: it matches in none.
+    """
     head, body_start, end = peek_head(source, start)
-    if not is_intact(source, start, end):
+    last = end - CHECKSUM_BYTES
+    stated = int.from_bytes(source.peek(last, end), "big")
+    register = crc16_after_zeros(stated ^ source.checksum(start, last, 0), start - last)
+    place = _place_of(register, near) if head.kind in PLACED_KINDS else None
+    if place is None and (head.kind in PLACED_KINDS or register != CRC_START):
         raise CorruptStreamError("checksum mismatch; fetch the file again, or decode with concealment")
-    return RawPacket(head, source.peek(body_start, end - CHECKSUM_BYTES), end - start)
+    return RawPacket(head, source.peek(body_start, last), end - start, place)
+
+
+def _place_of(register: int, near: int) -> int | None:
+    """The number whose four bytes leave that CRC-16 register, if there is one within FARTHEST_PLACE of `near`."""
+    nearby = range(max(0, near - FARTHEST_PLACE), min(MAX_FRAMES, near + FARTHEST_PLACE) + 1)
+    for high in {nearby[0] >> 16, nearby[-1] >> 16}:
+        number = high << 16 | crc16_after_zeros(register, -2) ^ crc16(high.to_bytes(2, "big"))
+        if number in nearby:
+            return number
+    return None
+
+
+def peek_packet(source: ByteSource, place: int = 0) -> RawPacket:
+    """The packet ahead, with `place` frames before it; CorruptStreamError when its checksum does not match."""
+    raw = find_packet(source, place)
+    if raw.place not in (None, place):
+        raise CorruptStreamError(
+            f"frame {raw.place} follows {place} frames: packets are missing, doubled or out of order; "
+            "fetch the file again"
+        )
+    return raw
 
 
 class VideoState:
@@ -272,7 +328,7 @@ def encode_video(packet: VideoPacket, state: VideoState) -> bytes:
         explicit = any(getattr(packet.quantisers, name) != getattr(state.usual, name) for name in names)
         head = PacketHead(packet.kind, packet.frame_count, golden, explicit)
         settings = bytes(getattr(packet.quantisers, name) for name in names) if explicit else b""
-    data = frame_packet(head, settings + _encode_times(packet, state) + packet.payload)
+    data = frame_packet(head, settings + _encode_times(packet, state) + packet.payload, state.frame)
     state.advance(packet.pts)
     if packet.kind is PacketKind.KEY:
         state.usual = packet.quantisers

@@ -54,6 +54,7 @@ codec_options = options(
     click.option(
         "--scenecut/--no-scenecut", "scene_cuts", default=True, show_default=True, help="Key frames at scene cuts?"
     ),
+    click.option("--resilience", is_flag=True, help="Losing a packet harms no frame from the next key frame on."),
     click.option(
         "--preset",
         type=click.Choice(["fast", "medium", "slow", "placebo"]),
@@ -156,6 +157,12 @@ def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
 @click.option(
     "--resume", is_flag=True, help="Keep what is written if the run is ended, and go on with it; whole groups count."
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 4096),
+    help="Code groups of a file side by side in so many processes, with --threads or 1 each: the bytes of one job, "
+    "sooner where scene cuts or --key-interval make several groups.",
+)
 @click.option("--stats", metavar="FILE", help="Write the figures of the last line to a JSON file.")
 @progress_option
 def encode(
@@ -169,6 +176,7 @@ def encode(
     limits: "Limits",
     overwrite: bool,
     resume: bool,
+    jobs: int | None,
     stats: str | None,
     progress: str,
 ) -> int:
@@ -193,6 +201,7 @@ def encode(
             limits=limits,
             overwrite=overwrite,
             resume=resume,
+            jobs=jobs,
             progress=report,
             say=report.say,
         )

@@ -19,7 +19,7 @@ from imfcodec.cli.installation import completion, demo, doctor, export, models
 from imfcodec.cli.measuring import bench, compare, train
 from imfcodec.cli.printing import say
 from imfcodec.cli.process import drop_unwritten, prepare_process
-from imfcodec.cli.sharing import demux, mux, play
+from imfcodec.cli.sharing import demux, mux, page, play, serve
 from imfcodec.errors import ImfError, LimitError, UsageError
 
 EXIT_CODES = """\b
@@ -40,7 +40,7 @@ def cli(debug: bool) -> None:
 
 
 COMMANDS = (
-    *(encode, decode, batch, play, info, verify),
+    *(encode, decode, batch, play, page, serve, info, verify),
     *(trim, concat, thumbnail, mux, demux),
     *(compare, bench, train, models, export, doctor, demo, completion),
 )

@@ -1,5 +1,7 @@
-"""Commands that bring streams to other programs: mux, demux, play."""
+"""Commands that bring streams to other programs: mux, demux, play, page, serve."""
 
+import tempfile
+import webbrowser
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +12,7 @@ from imfcodec.cli.options import (
     limit_options,
     model_options,
     on_error_option,
+    options,
     overwrite_option,
 )
 from imfcodec.cli.printing import say
@@ -71,3 +74,40 @@ def play(
         limits=limits,
         say=lambda line: say(f"imfcodec: {line}"),
     )
+
+
+page_options = options(
+    click.option("--model", metavar="DIR", help="Model made by export. [default: the package's, exported if need be]"),
+    click.option("--runtime", metavar="DIR", help="onnxruntime-web. [default: node_modules here or above]"),
+)
+
+
+@click.command()
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+@click.argument("folder", metavar="DIR")
+@page_options
+@overwrite_option
+def page(streams: tuple[str, ...], folder: str, model: str | None, runtime: str | None, overwrite: bool) -> None:
+    """Write a web page to DIR that plays .imf streams in the browser; any web server can serve it."""
+    from imfcodec.web.pages import write_page
+
+    write_page(streams, folder, model=model, runtime=runtime, overwrite=overwrite)
+
+
+@click.command()
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+@page_options
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. [default: a free one]")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+def serve(streams: tuple[str, ...], model: str | None, runtime: str | None, port: int, opens: bool) -> None:
+    """Play .imf streams in the browser of this machine: prints the address of the page, and serves it until Ctrl-C."""
+    from imfcodec.web.pages import write_page
+    from imfcodec.web.serving import PageServer
+
+    with tempfile.TemporaryDirectory(prefix="imfcodec-") as folder:
+        write_page(streams, f"{folder}/page", model=model, runtime=runtime)
+        with PageServer(f"{folder}/page", port) as server:
+            click.echo(server.url)
+            if opens:
+                webbrowser.open(server.url)
+            server.serve_forever()

@@ -9,8 +9,9 @@ from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.codec.chunks import read_chunk, runs
 from imfcodec.codec.concealment import Concealment, Shown
-from imfcodec.codec.groups import Group, to_qindices
+from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import padded_size, to_frames
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.errors import CorruptStreamError
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolReader
@@ -41,8 +42,8 @@ class Decoder:
         width, height = padded_size(self._width, self._height)
         luma = torch.zeros(1, 1, height, width, device=model.device)
         self._like = Picture(luma, luma.new_zeros(1, 2, height // 2, width // 2))
-        self._group: Group | None = None
-        self._distance = 0  # of the last golden frame of low delay from its anchor
+        self._group: Group[Known] | None = None
+        self._period = 0  # distance of the last golden frame of low delay from its anchor
 
     def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         """Yield frames in display order.
@@ -75,26 +76,15 @@ class Decoder:
                 done += 1
                 yield frame
         except CorruptStreamError as error:
-            if self._has_another_place(packet):
+            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
                 yield from self._try_packet(packet)
                 return
             rest = packet.pts[done:]
             yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
 
-    def _has_another_place(self, packet: VideoPacket) -> bool:
-        """Whether a golden frame of low delay can be tried at the usual distance from its anchor.
-
-        Its symbols depend on the distance, which is wrong where token frames went missing, or came again, unnoticed.
-        """
-        group = self._group
-        if packet.kind is not PacketKind.DELAY_GOLDEN or group is None or self._distance in (0, group.before + 1):
-            return False
-        group.before = self._distance - 1
-        return True
-
     def _lose(self, packet: LostPacket) -> Iterator[int]:
-        if self._group is not None and packet.frame_count != 0:
-            self._group.lose(packet.frame_count, golden=packet.kind is not PacketKind.DELAY_TOKEN)
+        if self._group is not None:
+            self._group.lose(packet)
         yield from packet.pts
 
     def _decode_packet(self, packet: VideoPacket) -> Iterator[Frame]:
@@ -121,6 +111,7 @@ class Decoder:
         group = self._group
         if group is None:
             raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
+        group.settle(packet.kind, self._period)
         chunk = read_chunk(packet, group.before, reader)
         if not chunk.golden and group.before not in group.known:
             raise CorruptStreamError("a token frame builds on one that was lost; decode with concealment")
@@ -129,7 +120,7 @@ class Decoder:
             executor.run(level, known, qindices, None)
         reader.range.finish()
         if packet.kind is PacketKind.DELAY_GOLDEN:
-            self._distance = chunk.before + 1
+            self._period = chunk.before + 1
         group.pass_over(executor, chunk)
         yield from shown(levels, known, qindices, executor)
 

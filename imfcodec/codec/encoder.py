@@ -13,15 +13,16 @@ from imfcodec.codec.choices import Choice, Choices
 from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
 from imfcodec.codec.effort import PRESETS, Effort
-from imfcodec.codec.groups import Group, to_qindices
+from imfcodec.codec.groups import Group
 from imfcodec.codec.planes import to_frames, to_picture, to_weights
+from imfcodec.codec.quantisers import to_qindices
 from imfcodec.codec.refine import Refiner
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.codec.source import FrameSource
 from imfcodec.codec.weighing import Weights
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
-from imfcodec.models.executor import Executor, Observer
+from imfcodec.models.executor import Executor, Known, Observer
 from imfcodec.models.structure import Chunk, golden_levels, plan, undecided
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
@@ -30,8 +31,6 @@ from imfcodec.zoo import LoadedModel
 Coded = TypeVar("Coded")
 Original = tuple[Frame, Picture]
 
-# Frames, by structure; until then decodes in float32 and bfloat16 drift apart by less than a level on average.
-LONGEST_GROUP = {"offline": 1000, "low-delay": 250}
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
@@ -63,9 +62,11 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
     place = 20 + 2.3 * settings.quality
     golden = round(place)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
+    # A key frame in the place of a golden frame serves as few frames as that.
+    lead = 0 if settings.resilience and settings.structure == "low-delay" else 40
     return OperatingPoint(
         # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
-        key=min(QINDEX_LEVELS - 1, round(place + 40 + 1 / 3)),
+        key=min(QINDEX_LEVELS - 1, round(place + lead + 1 / 3)),
         quantisers=Quantisers(golden=golden, deeper=16, token=max(0, round(place - 75 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
@@ -113,9 +114,13 @@ class Encoder:
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
-        longest = self.settings.key_interval or LONGEST_GROUP[self.settings.structure]
-        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=longest)
-        while (first := source.open_group()) is not None:
+        source = FrameSource(frames, scene_cuts=self.settings.scene_cuts, key_interval=self.settings.longest_group)
+        while not source.is_at_end():
+            yield from self.encode_group(source)
+
+    def encode_group(self, source: FrameSource) -> Iterator[VideoPacket]:
+        """Yield the packets of the next group, none at the end. They follow from its own frames, wherever it begins."""
+        if (first := source.open_group()) is not None:
             yield from self._encode_group(first, source)
 
     @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent
@@ -161,28 +166,31 @@ class Encoder:
             settings = replace(self.settings, quality=quality)
             self._tune(settings, operating_point(settings))
 
-    def _extent(self, group: Group, originals: list[Original]) -> tuple[int, bool]:
+    def _extent(self, group: Group[Known], originals: list[Original]) -> tuple[int, bool]:
         """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
 
         Args:
             originals: that of the anchor and those of the frames.
         """
         count = len(originals) - 1
+        resilience, is_live = self.settings.resilience, self.settings.structure == "low-delay"
         if coming := self._choices.coming:
-            return (0, True) if coming.opens else (min(count, coming.length), False)
+            return (0, True) if coming.opens else (min(count, coming.length), resilience and not is_live)
+        if resilience and is_live:
+            return (0, True) if self._next_chunk(group, 1).golden else (count, False)
         frames = {group.before + i: original for i, original in enumerate(originals)}
         trial = self._trial(_pictures(frames), self._weights(frames))
         length = self._length(group, trial, count)
         fall = self._fall(group, trial, length)
-        return (length, False) if fall is None else (fall, True)
+        return (length, resilience) if fall is None else (fall, True)
 
-    def _encode_key(self, frame: Frame, picture: Picture) -> tuple[Group, VideoPacket]:
+    def _encode_key(self, frame: Frame, picture: Picture) -> tuple[Group[Known], VideoPacket]:
         self._refiner.look_at({0: picture}, self._weights({0: (frame, picture)}))
         executor, writer = self._open()
         known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
         return Group.open(known), self._packet(PacketKind.KEY, [frame], writer)
 
-    def _encode_chunk(self, group: Group, coming: list[Original], anchor: Original) -> tuple[Chunk, VideoPacket]:
+    def _encode_chunk(self, group: Group[Known], coming: list[Original], anchor: Original) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
         originals = {group.before + i + 1: original for i, original in enumerate(coming)}
         originals |= {0: anchor} if group.before == 0 else {}
@@ -211,7 +219,7 @@ class Encoder:
             pairs = zip(frames, pictures, strict=True)
             self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
-    def _length(self, group: Group, trial: ChunkTrial, count: int) -> int:
+    def _length(self, group: Group[Known], trial: ChunkTrial, count: int) -> int:
         """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
         if not self.point.split or count < 2 * SHORTEST_CHUNK:
             return count
@@ -221,7 +229,7 @@ class Encoder:
         best = min(lengths, key=costs.__getitem__)
         return best if costs[best] * SHORTENING_GAIN < costs[count] else count
 
-    def _fall(self, group: Group, trial: ChunkTrial, length: int) -> int | None:
+    def _fall(self, group: Group[Known], trial: ChunkTrial, length: int) -> int | None:
         """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
 
         Nor is it tried where the user says how far golden frames are apart.
@@ -237,13 +245,13 @@ class Encoder:
             low, high = (low, middle) if trial.prefers_key(middle, anchor) else (middle, high)
         return high - 1 - group.before
 
-    def _next_chunk(self, group: Group, length: int) -> Chunk:
+    def _next_chunk(self, group: Group[Known], length: int) -> Chunk:
         if self.settings.structure == "low-delay":
             return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
         tail = length <= SHORT_TAIL and length < self.point.interval and self.settings.quality < TAIL_BELOW
         return Chunk(length, not tail, before=group.before)
 
-    def _split(self, chunk: Chunk, group: Group, executor: Executor, pictures: Mapping[int, Picture]) -> Chunk:
+    def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, pictures: Mapping[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
         coming = self._choices.coming
         trial = self._trial(pictures, self._refiner.weights)

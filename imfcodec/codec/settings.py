@@ -7,6 +7,8 @@ from imfcodec.codec.effort import PRESETS
 from imfcodec.errors import UsageError
 
 STRUCTURES = ("offline", "low-delay")
+# Frames, by structure; until then decodes in float32 and bfloat16 drift apart by less than a level on average.
+LONGEST_GROUP = {"offline": 1000, "low-delay": 250}
 MAX_WEIGHT = 1000
 
 
@@ -22,6 +24,8 @@ class EncoderSettings:
         key_interval: frames after which a new group is opened; None opens one at scene cuts, where it costs less, and
             after 1000 frames, 250 in low delay, which bounds how far decoders drift apart (docs/reliability.md).
         scene_cuts: a scene cut opens a group.
+        resilience: groups are as short as golden frames are apart, so that losing a packet harms nothing beyond: in low
+            delay a key frame takes the place of every golden frame, offline one follows every chunk. It costs rate.
         preset: how much work goes into it, one of `codec.effort.PRESETS`.
         spatial, temporal: weights of what a preset that refines holds to beside rate and squared error, for less
             flicker, see `codec.consistency`.
@@ -34,6 +38,7 @@ class EncoderSettings:
     golden_interval: int | None = None
     key_interval: int | None = None
     scene_cuts: bool = True
+    resilience: bool = False
     preset: str = "medium"
     spatial: float = 0.0
     temporal: float = 0.0
@@ -63,3 +68,8 @@ class EncoderSettings:
     def refines(self) -> bool:
         """Whether the preset refines frames."""
         return PRESETS[self.preset].refines
+
+    @property
+    def longest_group(self) -> int:
+        """Frames after which a new group is opened at the latest."""
+        return self.key_interval or LONGEST_GROUP[self.structure]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from imfcodec.bitstream.bits import CHECKSUM_BYTES, HASH_BYTES, ByteCursor, crc16, encode_varint
-from imfcodec.bitstream.packet import PacketKind
+from imfcodec.bitstream.packet import PacketKind, add_checksum, count_frames
 from imfcodec.errors import CorruptStreamError
 
 MOST_FAULTS = 4
@@ -51,13 +51,16 @@ class StreamParts:
 
     def join(self) -> bytes:
         """Put the stream together, every checksum right, and the hash in every END packet too."""
-        data = _with_checksum(self.magic + encode_varint(len(self.header)) + self.header)
+        data = self.magic + encode_varint(len(self.header)) + self.header
+        data += crc16(data).to_bytes(CHECKSUM_BYTES, "big")
+        place = 0
         for first, body in self.packets:
             packet = bytes((first,)) + encode_varint(len(body)) + body
             if first == PacketKind.END and len(body) >= HASH_BYTES:
                 packet = packet[:-HASH_BYTES]
                 packet += hashlib.sha256(data + packet).digest()[:HASH_BYTES]
-            data += _with_checksum(packet)
+            data += add_checksum(packet, place)
+            place += count_frames(first)
         return data + self.rest
 
 
@@ -81,10 +84,6 @@ def _take_body(cursor: ByteCursor) -> bytes:
     body = cursor.take(cursor.varint())
     cursor.take(CHECKSUM_BYTES)
     return body
-
-
-def _with_checksum(data: bytes) -> bytes:
-    return data + crc16(data).to_bytes(CHECKSUM_BYTES, "big")
 
 
 def _run(data: bytes, dice: random.Random) -> slice:

@@ -18,6 +18,7 @@ from imfcodec.nn.quantize import QINDEX_LEVELS, qindex_fraction
 from imfcodec.zoo import available_models, load_model
 
 TRACED, CHECKED = (2, 64, 128), (3, 128, 64)  # batch, height, width
+_TABLES_AND_INTEGERS = ("tables.", "latent_prior.indices.", "token_prior.u_index.", "token_prior.g_index.")
 _OWN = re.compile(rf"\w+\.onnx|{re.escape(DESCRIPTION)}|{re.escape(TABLES)}")
 
 
@@ -58,9 +59,9 @@ def _graphs(network: ImfNetwork) -> dict[str, bytes]:
 
 
 def _tables(path: Path, network: ImfNetwork) -> Values:
-    """The file's tables, and quantisation steps at every quantiser index."""
+    """The file's tables and integer networks, and quantisation steps at every quantiser index."""
     fraction = qindex_fraction(torch.arange(QINDEX_LEVELS))
     steps = {STEPS[role]: of_role(fraction) for role, of_role in zip(STEPS, network.latent_prior.steps, strict=True)}
     steps |= {G_STEPS: network.token_prior.g_steps(fraction), U_STEPS: network.token_prior.u_steps(fraction)}
-    tables = {name: value for name, value in load_file(path).items() if name.startswith("tables.")}
+    tables = {name: value for name, value in load_file(path).items() if name.startswith(_TABLES_AND_INTEGERS)}
     return {**tables, **{name: value.detach().contiguous().numpy() for name, value in steps.items()}}

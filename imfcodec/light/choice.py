@@ -5,6 +5,7 @@ from pathlib import Path
 
 from imfcodec.errors import UsageError
 from imfcodec.light.model import DESCRIPTION, read_description
+from imfcodec.zoo import available_models
 
 ENGINES = ("auto", "onnx", "torch")
 INSTALLED = Path(__file__).parent.parent / "weights"
@@ -28,13 +29,13 @@ def find_exported(
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r} is unknown; use auto, onnx or torch")
     given = model is not None and Path(model).is_dir()
-    folder = Path(model or "") if given else _find_installed(model_id) if model is None else None
+    folder = Path(model or "") if given else find_installed(model_id) if model is None else None
     if engine == "torch" and given:
         raise UsageError(f"{model}: is an exported model, which engine torch does not read; use onnx")
     suits = device in ("auto", "cpu") and dtype in ("auto", "float32")
     if engine == "onnx" or (engine == "auto" and given):
         if folder is None:
-            raise UsageError("engine onnx needs an exported model: imfcodec export MODEL DIR, then --model DIR")
+            raise UsageError(f"engine onnx needs an exported model: {_way_to_export(model, model_id)}")
         if not suits:
             raise UsageError("engine onnx computes in float32 on the CPU; leave out --device and --dtype")
         if not _has("onnxruntime"):
@@ -43,11 +44,22 @@ def find_exported(
     if engine == "auto" and folder is not None and suits and _has("onnxruntime") and not (conceal and _has("torch")):
         return folder
     if not _has("torch"):
-        raise UsageError("without torch this needs an exported model: imfcodec export MODEL DIR, then --model DIR")
+        if engine == "torch":
+            raise UsageError("engine torch needs torch; install it with: pip install torch einops")
+        raise UsageError(f"without torch this needs an exported model: {_way_to_export(model, model_id)}")
     return None
 
 
-def _find_installed(model_id: bytes) -> Path | None:
+def _way_to_export(model: str | None, model_id: bytes) -> str:
+    """What to do for an exported model, by the name of the wanted one where that is known."""
+    known = (info.name for info in available_models() if info.model_id == model_id)
+    name = model or next(known, "MODEL")
+    folder = f"{Path(name).stem}.light"
+    return f"once, where torch is installed: imfcodec export {name} {folder}; then here: --model {folder}"
+
+
+def find_installed(model_id: bytes) -> Path | None:
+    """The exported model that comes with the package, if there is one."""
     folders = sorted(path.parent for path in INSTALLED.glob(f"*.light/{DESCRIPTION}"))
     return next((folder for folder in folders if read_description(folder).model_id == model_id), None)
 

@@ -1,6 +1,6 @@
 """Packets to frames with an exported model; imports no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +8,12 @@ import numpy as np
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.codec.chunks import read_chunk, runs
+from imfcodec.codec.groups import Group
 from imfcodec.errors import CorruptStreamError, ModelError
 from imfcodec.frames import Frame, Plane
 from imfcodec.light.executor import Known, LightExecutor, Picture
 from imfcodec.light.model import Array, LightModel
-from imfcodec.models.structure import Chunk, golden_levels, plan
+from imfcodec.models.structure import golden_levels, plan
 
 ALIGNMENT = 64  # the networks work on multiples of this many luma pixels
 GREY = 128
@@ -40,9 +41,8 @@ class LightDecoder:
         self._conceals = conceal
         self._width, self._height = header.format.width, header.format.height
         self._padded = [-(-side // ALIGNMENT) * ALIGNMENT for side in (self._width, self._height)]
-        self._known: dict[int, Known] = {}  # the anchor at 0, and in low delay the token frames since
-        self._before = 0  # how many those are
-        self._intact = True
+        self._group: Group[Known] | None = None
+        self._period = 0  # distance of the last golden frame of low delay from its anchor
         self._last: Frame | None = None
 
     def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
@@ -59,19 +59,19 @@ class LightDecoder:
 
     def pass_over(self, packet: VideoPacket) -> None:
         """Take from a packet what later ones build on, and make no frames of it; errors as for `decode`."""
-        if not packet.golden or not self._known:
+        if not packet.golden or self._group is None:
             next(self._pictures(packet))
             return
-        executor = LightExecutor(self.model, packet, *self._padded)
-        chunk = read_chunk(packet, self._before, executor)
+        executor, group = LightExecutor(self.model, packet, *self._padded), self._group
+        chunk = read_chunk(packet, group.before, executor)
         for level in golden_levels(chunk):
-            executor.run(level, self._known, packet.quantisers)
-        self._go_on(executor, chunk)
+            executor.run(level, group.known, packet.quantisers)
+        group.pass_over(executor, chunk)
 
     def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
         for packet in packets:
             if isinstance(packet, LostPacket):
-                yield from self._lose(packet.kind, packet.pts)
+                yield from self._lose(packet)
             else:
                 yield from self._try_packet(packet)
 
@@ -80,23 +80,25 @@ class LightDecoder:
         try:
             for time, picture in zip(packet.pts, self._pictures(packet), strict=True):
                 done += 1
-                self._last = replace(self._frame(picture, time), concealed=not self._intact)
+                intact = self._group is not None and self._group.intact
+                self._last = replace(self._frame(picture, time), concealed=not intact)
                 self.concealed_frames += self._last.concealed
                 yield self._last
-        except CorruptStreamError:
+        except CorruptStreamError as error:
             if not self._conceals:
                 raise
-            yield from self._lose(packet.kind, packet.pts[done:])
+            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
+                yield from self._try_packet(packet)
+                return
+            rest = packet.pts[done:]
+            yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
 
-    def _lose(self, kind: PacketKind | None, pts: Sequence[int]) -> Iterator[Frame]:
+    def _lose(self, packet: LostPacket) -> Iterator[Frame]:
         """Repeat the last frame; what follows is predicted from the anchor before."""
-        if pts and self._known:
-            golden = kind is not PacketKind.DELAY_TOKEN
-            self._known = {0: self._known[0]}
-            self._before = 0 if golden else self._before + len(pts)
-            self._intact = self._intact and not golden
+        if self._group is not None:
+            self._group.lose(packet)
         last = self._last or self._grey()
-        for time in pts:
+        for time in packet.pts:
             self.concealed_frames += 1
             yield replace(last, pts=time, concealed=True)
 
@@ -112,32 +114,30 @@ class LightDecoder:
             return
         known = executor.key(packet.key_qindex)
         executor.range.finish()
-        self._known, self._before, self._intact = {0: known}, 0, True
+        self._group = Group.open(known)
         yield _picture(known)
 
     def _chunk(self, packet: VideoPacket, executor: LightExecutor) -> Iterator[Picture]:
-        if not self._known:
+        group = self._group
+        if group is None:
             raise CorruptStreamError("the stream does not start with a key frame; copy it again from its start")
-        chunk = read_chunk(packet, self._before, executor)
-        if not chunk.golden and self._before not in self._known:
+        group.settle(packet.kind, self._period)
+        chunk = read_chunk(packet, group.before, executor)
+        if not chunk.golden and group.before not in group.known:
             raise CorruptStreamError("a token frame builds on one that was lost; decode with concealment")
-        known, levels = self._known, plan(chunk)
+        known, levels = group.known, plan(chunk)
         for level in levels:
             executor.run(level, known, packet.quantisers)
         executor.range.finish()
-        self._go_on(executor, chunk)
+        if packet.kind is PacketKind.DELAY_GOLDEN:
+            self._period = chunk.before + 1
+        group.pass_over(executor, chunk)
         steps = sorted((step for level in levels for step in level), key=lambda step: step.position)
         for run in runs(steps):
             if run[0].latent:
                 yield from (_picture(known[step.position]) for step in run)
             else:
                 yield from executor.render(run, known, packet.quantisers)
-
-    def _go_on(self, executor: LightExecutor, chunk: Chunk) -> None:
-        """Go on after a chunk; a golden frame at its end becomes the anchor."""
-        self._before += chunk.length
-        if chunk.golden:
-            self._known, self._before = {0: executor.advance(self._known[self._before])}, 0
 
     def _frame(self, picture: Picture, pts: int) -> Frame:
         luma = _samples(picture.luma[0, 0, : self._height, : self._width])

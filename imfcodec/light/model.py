@@ -87,14 +87,23 @@ class LightModel:
         return self._sessions[name]
 
     def _read(self, name: str) -> bytes:
-        path = self._folder / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path}: {error.strerror}; export the model again") from None
-        if hashlib.sha256(data).hexdigest() != self._description.hashes.get(name):
-            raise ModelError(f"{path} is not the file that was exported; export the model again")
-        return data
+        return read_exported(self._folder, self._description, name)
+
+
+def read_exported(folder: Path, description: Description, name: str) -> bytes:
+    """One file of an exported model.
+
+    Raises:
+        ModelError: it is not there, or not what was exported.
+    """
+    path = folder / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; export the model again") from None
+    if hashlib.sha256(data).hexdigest() != description.hashes.get(name):
+        raise ModelError(f"{path} is not the file that was exported; export the model again")
+    return data
 
 
 def graph_file(name: str) -> str:

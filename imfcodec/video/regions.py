@@ -30,7 +30,7 @@ def check_regions(regions: Sequence[str]) -> None:
         raise UsageError(f"--roi {regions[rectangles.index(None)]} stands alone; rectangles alone may be repeated")
 
 
-def weighed(
+def with_weights(
     frames: Iterator[Frame], regions: Sequence[str], video: VideoFormat, limits: Limits, tell: Notes
 ) -> Iterator[Frame]:
     """Frames of a video with the weights of their places; as they are without regions.

@@ -218,7 +218,8 @@ def test_local_workers_end_with_the_batch(folder):
     source.write_text("sleep")
     engine = LocalEngine(1, copy_length)
     engine.start(Task(str(source), f"{source}.imf", SETTINGS, False))
-    process = engine._busy[0]._process
+    (worker,) = engine._busy
+    process = worker._process
     start = time.monotonic()
     engine.close()
     assert process.exitcode == -signal.SIGKILL and time.monotonic() - start < LONGEST_SECONDS / 4
@@ -227,7 +228,8 @@ def test_local_workers_end_with_the_batch(folder):
 def test_a_batch_that_is_killed_leaves_no_worker_behind():
     script = (
         "import time; from imfcodec.batch.local import LocalEngine; engine = LocalEngine(1, time.sleep); "
-        f"engine.start({10 * LONGEST_SECONDS}); print(engine._busy[0]._process.pid, flush=True); time.sleep(600)"
+        f"engine.start({10 * LONGEST_SECONDS}); "
+        "print(*(worker.pid for worker in engine._busy), flush=True); time.sleep(600)"
     )
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=root)

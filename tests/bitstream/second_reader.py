@@ -68,10 +68,10 @@ class Bytes:
         return value
 
 
-def read_sealed(source: Bytes, start: int, limit: int) -> Bytes:
-    """A length, a body and the checksum of everything from `start` on."""
+def read_sealed(source: Bytes, start: int, limit: int, before: bytes = b"") -> Bytes:
+    """A length, a body and the checksum of some bytes and everything from `start` on."""
     body = source.take(source.varint(0, limit))
-    need(checksum(source.data[start : source.place]) == int.from_bytes(source.take(2), "big"), "checksum")
+    need(checksum(before + source.data[start : source.place]) == int.from_bytes(source.take(2), "big"), "checksum")
     return Bytes(body)
 
 
@@ -177,7 +177,8 @@ class Stream:
         """Read one; whether it was END."""
         start = self.source.place
         kind, frames, golden, own = read_head(self.source.u8())
-        body = read_sealed(self.source, start, 67108864)
+        numbered = kind in ("CHUNK", "DELAY_GOLDEN", "DELAY_TOKEN")
+        body = read_sealed(self.source, start, 67108864, self.frame.to_bytes(4, "big") if numbered else b"")
         need(kind == "END" or not self.index_size, "a packet after INDEX")
         if kind == "AUDIO":
             self.packets.append((kind, self.read_audio(body)))

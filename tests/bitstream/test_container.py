@@ -114,11 +114,11 @@ def test_exact_bytes_of_a_tiny_stream(write_stream: Write) -> None:
     expected = (
         "494d46 02 10 8002 40 30 8001 60 0102030405060708 21 f494"  # header
         "01 08 3c 280532 00 4b4559 d266"  # key frame 0
-        "82 04 474f4c44 96ba"  # chunk of 3, usual quantisers
-        "61 05 33 5441494c f0c3"  # tail of 2, own quantiser
+        "82 04 474f4c44 c1f2"  # chunk of 3, usual quantisers
+        "61 05 33 5441494c da6f"  # tail of 2, own quantiser
         "01 07 3d 280532 06 4b32 28d5"  # key frame 6
         "06 02 34 06 64ae"  # index
-        "07 0b 07 4b 06 608d776c49d67e82 05ba"  # end
+        "07 0b 07 4b 06 6ea42112d201100e b16f"  # end
     )
     assert write_stream(header, packets, 75).hex() == expected.replace(" ", "")
     example = SPEC.read_text("utf-8").partition("## Example")[2]
@@ -464,10 +464,10 @@ def test_false_lengths_cost_no_memory(mixed_header: StreamHeader) -> None:
     ("number", "packet", "message"),
     [
         (1, frame_packet(PacketHead(PacketKind.KEY, 1), b"\1\1\1\1\5"), "key frame number 5"),
-        (1, b"", "before the first key frame"),
-        (2, b"", "key frame number 40"),
-        (6, b"", "index does not agree"),
-        (9, b"", "end packet counts"),
+        (1, b"", "frame 1 follows 0 frames"),
+        (2, b"", "frame 6 follows 1 frames"),
+        (6, b"", "frame 41 follows 40 frames"),
+        (10, b"", "end packet counts"),
         (12, frame_packet(PacketHead(PacketKind.INDEX), b"\1\1"), "index does not agree"),
         (12, b"", "names an index"),
         (13, frame_packet(PacketHead(PacketKind.AUDIO), b"\3\1\0\0\1a"), "follows the index"),
@@ -483,10 +483,10 @@ def test_false_lengths_cost_no_memory(mixed_header: StreamHeader) -> None:
         (13, frame_packet(PacketHead(PacketKind.END), b"\0\1\6" + bytes(8)), "spells out a last duration of 1"),
         (13, frame_packet(PacketHead(PacketKind.END), b"\x2f" + encode_varint((1 << 60) + 1) + bytes(8)), "above 2"),
         (13, frame_packet(PacketHead(PacketKind.END), encode_varint(1 << 32) + bytes(9)), "above the limit"),
-        (2, frame_packet(PacketHead(CHUNK, 5, True, True), b"\x32\6\x3c"), "spells out the usual"),
-        (4, frame_packet(PacketHead(PacketKind.DELAY_TOKEN, 1, explicit=True), b"\x3c"), "spells out the usual"),
-        (7, frame_packet(PacketHead(PacketKind.DELAY_GOLDEN, 1, explicit=True), b"\x37"), "spells out the usual"),
-        (10, frame_packet(PacketHead(CHUNK, 1, explicit=True), b"\x46"), "spells out the usual"),
+        (2, frame_packet(PacketHead(CHUNK, 5, True, True), b"\x32\6\x3c", 1), "spells out the usual"),
+        (4, frame_packet(PacketHead(PacketKind.DELAY_TOKEN, 1, explicit=True), b"\x3c", 38), "spells out the usual"),
+        (7, frame_packet(PacketHead(PacketKind.DELAY_GOLDEN, 1, explicit=True), b"\x37", 41), "spells out the usual"),
+        (10, frame_packet(PacketHead(CHUNK, 1, explicit=True), b"\x46", 46), "spells out the usual"),
         (1, frame_packet(PacketHead(PacketKind.KEY, 1), b"\1\1"), "runs past"),
     ],
 )

@@ -20,11 +20,13 @@ from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import (
     MAX_BODY_BYTES,
     MAX_CHUNK_FRAMES,
+    MAX_FRAMES,
     LostPacket,
     PacketHead,
     PacketKind,
     Quantisers,
     VideoPacket,
+    find_packet,
     frame_packet,
 )
 from imfcodec.errors import CorruptStreamError, ImfError, TruncatedStreamError
@@ -82,6 +84,7 @@ def intact(items: list[VideoPacket | LostPacket]) -> list[bytes]:
 
 
 HEAD, *PACKETS = split(make_stream())
+TIMES = {item.payload: item.pts for item in conceal(make_stream()) if isinstance(item, VideoPacket)}
 VARIABLE = split(make_stream(replace(HEADER, variable_rate=True)))
 STAMPS = list(HEADER.pts_from(0, TOTAL))
 PLACE = st.integers(0, len(PACKETS) - 2)
@@ -124,6 +127,50 @@ def test_frames_missing_from_a_pipe_stay_in_their_places(faults: list[tuple[str,
 @given(st.lists(FAULT.filter(lambda fault: fault[0] != "swap"), max_size=6))
 def test_frames_of_a_variable_rate_stay_in_their_places(faults: list[tuple[str, int, int, int]]) -> None:
     assert shown(conceal(spoil(faults, VARIABLE))) == STAMPS
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(st.lists(FAULT, max_size=8))
+def test_intact_packets_stand_at_their_own_times(faults: list[tuple[str, int, int, int]]) -> None:
+    for source in (io.BytesIO, Pipe):
+        items = conceal(spoil(faults), source)
+        assert all(TIMES[item.payload] == item.pts for item in items if isinstance(item, VideoPacket))
+
+
+@pytest.mark.parametrize("source", [io.BytesIO, Pipe])
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_a_missing_packet_is_noticed_at_the_next_one(number: int, source: Callable[[bytes], io.IOBase]) -> None:
+    items = conceal(HEAD + b"".join(PACKETS[:number] + PACKETS[number + 1 :]), source)
+    assert intact(items) == [payload for payload in TIMES if payload != b"payload %d" % number]
+    (lost,) = (item for item in items if isinstance(item, LostPacket))
+    assert (items.index(lost), lost.pts) == (number, TIMES[b"payload %d" % number])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.sets(st.sampled_from([1, 2, 3, 5, 7])), st.sampled_from([io.BytesIO, Pipe]))
+def test_damage_costs_no_packet_that_is_intact(numbers: set[int], source: Callable[[bytes], io.IOBase]) -> None:
+    damaged = [part[:-1] + bytes((part[-1] ^ 0xFF,)) if n in numbers else part for n, part in enumerate(PACKETS)]
+    items = conceal(HEAD + b"".join(damaged), source)
+    assert intact(items) == [payload for n, payload in enumerate(TIMES) if n not in numbers]
+    assert shown(items) == STAMPS
+
+
+def test_packets_that_change_places_cost_one_of_them() -> None:
+    order = [0, 2, 1, 3, 4, 5, 6, 7, *range(8, len(PACKETS))]
+    assert intact(conceal(HEAD + b"".join(PACKETS[n] for n in order))) == [p for p in TIMES if p != b"payload 1"]
+
+
+def test_places_are_found_across_the_halves_of_a_number() -> None:
+    data = frame_packet(PacketHead(CHUNK, 5, golden=True), b"payload", 65_600)
+    for near, place in ((65_600, 65_600), (65_500, 65_600), (65_700, 65_600), (65_000, None), (0, None)):
+        source = bits.ByteSource(io.BytesIO(data))
+        if place is None:
+            with pytest.raises(CorruptStreamError, match="checksum"):
+                find_packet(source, near)
+        else:
+            assert find_packet(source, near).place == place
+    last = frame_packet(PacketHead(CHUNK, 1), b"", MAX_FRAMES)
+    assert find_packet(bits.ByteSource(io.BytesIO(last)), MAX_FRAMES).place == MAX_FRAMES
 
 
 @pytest.mark.parametrize("source", [io.BytesIO, Pipe])

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from imfcodec.bitstream.bits import crc16, encode_varint
 from imfcodec.bitstream.container import StreamReader, StreamWriter, list_packets
 from imfcodec.bitstream.header import COLOURS, FRAME_RATES, TIME_BASES, StreamHeader
-from imfcodec.bitstream.packet import VIDEO_KINDS, AudioBatch, PacketKind, Quantisers, VideoPacket
+from imfcodec.bitstream.packet import (
+    VIDEO_KINDS,
+    AudioBatch,
+    PacketKind,
+    Quantisers,
+    VideoPacket,
+    add_checksum,
+    count_frames,
+)
 from imfcodec.errors import ImfError, LimitError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack, Colour, VideoFormat
 
@@ -172,8 +180,11 @@ def reseal(data: bytes, change: tuple[int, int, int]) -> bytes:
     part, position, value = change
     body = parts[part % len(parts)]
     body[position % (len(body) - 2)] ^= value
-    for part in parts[:-1]:
-        part[-2:] = crc16(part[:-2]).to_bytes(2, "big")
+    parts[0][-2:] = crc16(parts[0][:-2]).to_bytes(2, "big")
+    place = 0
+    for part in parts[1:-1]:
+        part[:] = add_checksum(bytes(part[:-2]), place)
+        place += count_frames(part[0])
     before = b"".join(parts)[:-10]
     end = parts[-1][:-10] + hashlib.sha256(before).digest()[:8]
     return b"".join(parts[:-1]) + end + crc16(end).to_bytes(2, "big")
@@ -217,7 +228,7 @@ def test_both_read_the_example_of_the_specification() -> None:
 def test_both_know_the_same_first_bytes(byte: int) -> None:
     start = StreamHeader(VideoFormat(16, 16, Fraction(25), Fraction(1, 25)), bytes(8)).to_bytes()
     data = start + bytes((byte,)) + encode_varint(0)
-    data += crc16(data[len(start) :]).to_bytes(2, "big")
+    data = start + add_checksum(data[len(start) :], 0)
     expected = {1, 3, 4, 5, 6, 7, 0x23, 0x24, *range(0x40, 0xC0)}
     with pytest.raises(second_reader.InvalidError) as theirs_refuse:
         theirs(data)

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from imfcodec.codec.source import FrameSource
+from imfcodec.codec.source import FrameSource, GroupForecast
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.frames import Frame
 
@@ -59,3 +59,30 @@ def test_no_frame_is_read_before_it_is_asked_for():
     source.open_group()
     source.take(2)
     assert next(frames).pts == 3
+
+
+def test_pictures_foretell_groups_that_no_trial_ends():
+    """From wherever an encoder goes on; reads no further than it has to."""
+    frames = two_scenes(12)
+    for interval in (4, 1000):
+        source = FrameSource(iter(frames), scene_cuts=True, key_interval=interval)
+        starts = [group[0] for group in groups(source, 3)]
+        forecast = GroupForecast(iter(frames), 0, scene_cuts=True, key_interval=interval)
+        assert [forecast.end_of(start) for start in starts] == [*starts[1:], None]
+    coming = iter(frames[3:])
+    forecast = GroupForecast(coming, 3, scene_cuts=True, key_interval=4)
+    assert forecast.end_of(3) == 6 and next(coming).pts == 7
+    forecast = GroupForecast(iter(frames), 0, scene_cuts=False, key_interval=5)
+    assert [forecast.end_of(start) for start in (0, 2, 5, 7)] == [5, 7, 10, None]
+    forecast.read_all()
+    assert forecast.position == 12
+
+
+def test_a_source_knows_its_place_and_its_end():
+    source = FrameSource(iter(two_scenes(8)), scene_cuts=False, key_interval=None)
+    source.pass_over(3)
+    assert source.open_group().pts == source.position - 1 == 3
+    source.give_back(source.take(3))
+    assert source.position == 4 and not source.is_at_end() and source.position == 4
+    source.pass_over(20)
+    assert source.is_at_end() and source.position == 8 and source.open_group() is None

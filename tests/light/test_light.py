@@ -12,7 +12,7 @@ import pytest
 import torch
 from maker.replay import differences, replay
 
-from imfcodec.bitstream.container import StreamReader
+from imfcodec.bitstream.container import StreamReader, list_packets
 from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
@@ -24,7 +24,7 @@ from imfcodec.light.decoder import LightDecoder
 from imfcodec.light.graphs import GRAPHS
 from imfcodec.light.model import LightModel, read_description
 from imfcodec.video.reader import open_clip
-from imfcodec.zoo import load_model
+from imfcodec.zoo import available_models, load_model
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 pytest.importorskip("onnxruntime", reason="decoding with exported models needs the package onnxruntime")
@@ -97,8 +97,13 @@ def test_the_command_line_decodes_where_there_is_no_torch(folder, exported, tmp_
     result = fresh_process("-c", WITHOUT_TORCH, json.dumps(lines, default=str), timeout=120)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [0, 0, 2, 2, 2]
-    messages = result.stderr.decode().splitlines()[-3:]
-    assert all("torch" in message and message.startswith("imfcodec: ") for message in messages)
+    auto, engine, encode = result.stderr.decode().splitlines()[-3:]
+    assert auto == (
+        "imfcodec: without torch this needs an exported model: once, where torch is installed: "
+        "imfcodec export MODEL MODEL.light; then here: --model MODEL.light"
+    )
+    assert engine == "imfcodec: engine torch needs torch; install it with: pip install torch einops"
+    assert encode == "imfcodec: this needs torch; install it with: pip install torch einops"
     with open_clip(decoded) as clip:
         for one, right in zip(clip.frames(), replay(stream.read_bytes(), exported).frames, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(planes(one), planes(right), strict=True))
@@ -123,6 +128,20 @@ def test_a_lost_packet_costs_its_own_frames(exported):
             decode(*broken, conceal=False)
     frames, concealed = decode(chunk)
     assert concealed == len(frames) == 5 and {int(frames[0].y.min()), int(frames[0].y.max())} == {128}
+
+
+@pytest.mark.parametrize("name", ["valid/low-delay.imf", "valid/chunks.imf"])
+def test_both_decoders_conceal_the_same_frames(model, exported, name):
+    """Each packet but the first in turn is cut out of the stream, which nobody says."""
+    data = (STREAMS / name).read_bytes()
+    video = [info for info in list_packets(io.BytesIO(data)) if info.frames]
+    for gone in video[1:]:
+        rest = data[: gone.offset] + data[gone.offset + gone.size :]
+        torch_frames, frames = (replay(rest, one, conceal=True).frames for one in (model, exported))
+        assert [(f.pts, f.concealed) for f in torch_frames] == [(f.pts, f.concealed) for f in frames]
+        assert any(f.concealed for f in frames)
+        for one, other in zip(torch_frames, frames, strict=True):
+            assert one.concealed or abs(one.y.astype(int) - other.y).max() <= 2
 
 
 def test_packets_that_are_passed_over_are_built_on(exported):
@@ -177,6 +196,12 @@ class TestChoice:
     def test_what_an_engine_cannot_do_is_refused(self, folder, engine, named, device, message):
         with pytest.raises(UsageError, match=message):
             find_exported(engine, str(folder) if named else None, b"", device, "auto")
+
+    @pytest.mark.parametrize("named", [None, "talk", "run/talk.safetensors"])
+    def test_the_model_to_export_is_named(self, named):
+        (shipped,) = (info for info in available_models() if info.default)
+        with pytest.raises(UsageError, match=rf"imfcodec export {named or 'talk'} talk\.light; .*--model talk\.light"):
+            find_exported("onnx", named, shipped.model_id, "auto", "auto")
 
     def test_without_onnxruntime_the_cure_is_named(self, folder, monkeypatch):
         monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -27,8 +27,14 @@ class Rounding:
 
 
 @pytest.fixture(scope="module")
-def network():
-    return load_model().network
+def network(torch_device):
+    return load_model(device=torch_device).network
+
+
+@pytest.fixture(scope="module")
+def originals(face_pictures, torch_device):
+    """Nine frames of a talking face on the device."""
+    return [Picture(*(plane.to(torch_device) for plane in picture)) for picture in face_pictures]
 
 
 def run(network, frames, qindices, chunk=CHUNK):
@@ -50,18 +56,19 @@ def batch_of(*pictures):
     return Picture(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))
 
 
-def indices(*rows):
-    return Qindices(*(torch.tensor(values) for values in zip(*rows, strict=True)))
+def indices(network, *rows):
+    device = next(network.parameters()).device
+    return Qindices(*(torch.tensor(values, device=device) for values in zip(*rows, strict=True)))
 
 
-def test_each_sample_of_a_batch_gets_what_it_gets_alone(network, face_pictures):
+def test_each_sample_of_a_batch_gets_what_it_gets_alone(network, originals):
     """Other frames, other quantiser indices, backwards: symbols equal, pictures to float precision."""
-    first, second = dict(enumerate(face_pictures[:6])), dict(enumerate(face_pictures[8:2:-1]))
+    first, second = dict(enumerate(originals[:6])), dict(enumerate(originals[8:2:-1]))
     rows = (150, 12, 90), (60, 0, 20)
     together = {i: batch_of(first[i], second[i]) for i in first}
-    known, rendered, _ = run(network, together, indices(*rows))
+    known, rendered, _ = run(network, together, indices(network, *rows))
     for i, frames in enumerate((first, second)):
-        alone, shown, _ = run(network, frames, indices(rows[i]))
+        alone, shown, _ = run(network, frames, indices(network, rows[i]))
         assert set(alone) == set(known) == set(range(6)) and set(shown) == set(rendered) == {1, 4}
         for position, ours in alone.items():
             theirs = known[position]
@@ -78,10 +85,10 @@ def test_each_sample_of_a_batch_gets_what_it_gets_alone(network, face_pictures):
             assert difference.abs().max() < 1.5 / 255 and (difference.abs() > 1e-4).float().mean() < 0.01
 
 
-def test_steps_of_a_level_do_not_mix_up_samples(network, face_pictures):
+def test_steps_of_a_level_do_not_mix_up_samples(network, originals):
     """Frames of a level go through the network together, each with the references of its own side."""
-    frames = dict(enumerate(face_pictures))
-    row = indices((150, 12, 90))
+    frames = dict(enumerate(originals))
+    row = indices(network, (150, 12, 90))
     chunk = Chunk(8, True, (True, False, False))
     known, _, _ = run(network, frames, row, chunk)
     tokens = plan(chunk)[2]
@@ -99,7 +106,7 @@ def test_steps_of_a_level_do_not_mix_up_samples(network, face_pictures):
     assert (pictures[0].luma - alone.luma).abs().max() > 0.1
 
 
-def test_an_observer_is_told_of_every_step_once(network, face_pictures):
+def test_an_observer_is_told_of_every_step_once(network, originals):
     """Tokens by level, y by golden frame or group of them, the key frame with no step; bits in coding order."""
     told = []
 
@@ -118,7 +125,7 @@ def test_an_observer_is_told_of_every_step_once(network, face_pictures):
     executor = Executor(
         network, coder, lambda steps, part, bits: told.append(([s.position for s in steps], part, bits))
     )
-    frames, row = dict(enumerate(face_pictures)), indices((150, 12, 90))
+    frames, row = dict(enumerate(originals)), indices(network, (150, 12, 90))
     with torch.inference_mode():
         known = {0: executor.key(row.golden, frames[0], frames[0])}
         for level in plan(CHUNK):
@@ -144,9 +151,9 @@ def test_quantiser_indices_fall_with_depth_and_stay_in_range():
     assert row.of(steps[3]).tolist() == [0, 249] and row.of(steps[1]).tolist() == [7, 8]
 
 
-def test_a_golden_frame_becomes_the_anchor(network, face_pictures):
+def test_a_golden_frame_becomes_the_anchor(network, originals):
     """Its picture stays; token, displacement and all symbols are zero from then on, as after a key frame."""
-    known, _, _ = run(network, dict(enumerate(face_pictures)), indices((240, 12, 90)))
+    known, _, _ = run(network, dict(enumerate(originals)), indices(network, (240, 12, 90)))
     anchor = Executor(network, Rounding()).advance(known[5])
     assert torch.equal(anchor.reference.picture.luma, known[5].reference.picture.luma)
     assert known[5].reference.latent.any() and not anchor.reference.latent.any()
@@ -158,7 +165,7 @@ def test_a_golden_frame_becomes_the_anchor(network, face_pictures):
         Executor(network, Rounding()).advance(known[1])
 
 
-def test_token_frames_have_no_y(network, face_pictures):
+def test_token_frames_have_no_y(network, originals):
     """All their symbols are g and u: as many as tokens have values."""
     tables = []
 
@@ -167,7 +174,7 @@ def test_token_frames_have_no_y(network, face_pictures):
             tables.append(table)
             return super().code(values, rows, table)
 
-    frames, row = dict(enumerate(face_pictures)), indices((150, 12, 90))
+    frames, row = dict(enumerate(originals)), indices(network, (150, 12, 90))
     with torch.inference_mode():
         executor = Executor(network, Noting())
         known = {0: executor.key(row.golden, frames[0], frames[0])}

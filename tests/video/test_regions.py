@@ -12,7 +12,7 @@ from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS
 from imfcodec.video.notes import Notes
-from imfcodec.video.regions import FaceFinder, check_regions, weighed
+from imfcodec.video.regions import FaceFinder, check_regions, with_weights
 from imfcodec.video.writer import open_writer
 
 VIDEO = VideoFormat(64, 48, Fraction(25), Fraction(1, 25))
@@ -22,12 +22,12 @@ def weights(regions, count=3, video=VIDEO, frames=None, said=None):
     """The weights of some frames."""
     frames = frames or list(talking_face(video, count))
     tell = Notes("clip", None if said is None else said.append)
-    return [frame.weight for frame in weighed(iter(frames), regions, video, DEFAULT_LIMITS, tell)]
+    return [frame.weight for frame in with_weights(iter(frames), regions, video, DEFAULT_LIMITS, tell)]
 
 
 def test_frames_stay_as_they_are_without_regions():
     frames = list(talking_face(VIDEO, 2))
-    assert list(weighed(iter(frames), (), VIDEO, DEFAULT_LIMITS, Notes("clip", None))) == frames
+    assert list(with_weights(iter(frames), (), VIDEO, DEFAULT_LIMITS, Notes("clip", None))) == frames
 
 
 def test_rectangles_count_and_nothing_else():

@@ -1,0 +1,79 @@
+"""What `page` writes and `serve` serves, and what they refuse."""
+
+import json
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from imfcodec.cli import run
+from imfcodec.errors import InputError, ModelError, UsageError
+from imfcodec.web.pages import write_page
+from imfcodec.web.runtime import RUNTIME_FILES, find_runtime
+from imfcodec.web.serving import PageServer
+
+BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
+KEY, CHUNK = BITSTREAMS / "valid" / "key.imf", BITSTREAMS / "valid" / "chunk-4.imf"
+
+
+@pytest.fixture
+def stand_in(tmp_path) -> Path:
+    """A folder with files named like those of onnxruntime-web."""
+    folder = tmp_path / "node_modules" / "onnxruntime-web" / "dist"
+    folder.mkdir(parents=True)
+    for name in RUNTIME_FILES:
+        (folder / name).write_bytes(b"runtime")
+    return folder
+
+
+def test_a_page_holds_player_streams_model_and_runtime(exported, stand_in, tmp_path, capsys):
+    folder = tmp_path / "page"
+    line = ["page", str(KEY), str(CHUNK), str(folder), "--model", str(exported), "--runtime", str(stand_in)]
+    assert run(line) == 0
+    names = {path.name for path in folder.iterdir()}
+    assert {"index.html", "page.mjs", "stream-1.imf", "stream-2.imf", *RUNTIME_FILES} < names
+    listed = json.loads((folder / "streams.json").read_text())["streams"]
+    assert [entry["name"] for entry in listed] == ["key.imf", "chunk-4.imf"]
+    assert (folder / "stream-2.imf").read_bytes() == CHUNK.read_bytes()
+    assert len([name for name in names if name.endswith(".onnx")]) == 7
+    (folder / "mine.imf").write_bytes(b"mine")
+    assert run(line) == 2 and "-y" in capsys.readouterr().err
+    assert run([*line[:2], *line[3:], "-y"]) == 0
+    assert (folder / "mine.imf").exists() and not (folder / "stream-2.imf").exists()
+
+
+def test_what_is_missing_is_named_with_the_cure(exported, stand_in, tmp_path, monkeypatch):
+    target = tmp_path / "page"
+    with pytest.raises(UsageError, match="npm install onnxruntime-web"):
+        write_page([KEY], target, model=exported, runtime=tmp_path / "none")
+    with pytest.raises(InputError, match=r"none\.imf"):
+        write_page([tmp_path / "none.imf"], target, model=exported, runtime=stand_in)
+    with pytest.raises(ModelError, match=r"model\.json"):
+        write_page([KEY], target, model=tmp_path, runtime=stand_in)
+    with pytest.raises(ModelError, match="--model DIR"):
+        write_page([KEY], target, runtime=stand_in)
+    other = BITSTREAMS / "faulty" / "model-id.imf"
+    with pytest.raises(ModelError, match="was made with model"):
+        write_page([other], target, model=exported, runtime=stand_in)
+    assert not target.exists()
+
+
+def test_the_runtime_is_found_around_the_working_folder(stand_in, tmp_path, monkeypatch):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert [file.parent for file in find_runtime()] == [stand_in] * len(RUNTIME_FILES)
+
+
+def test_the_server_isolates_the_page_and_names_types(tmp_path):
+    (tmp_path / "page.mjs").write_text("export {};")
+    with PageServer(tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"{server.url}page.mjs", timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "text/javascript"
+            assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        with pytest.raises(UsageError, match="--port"):
+            PageServer(tmp_path, server.server_address[1])
+        server.shutdown()
