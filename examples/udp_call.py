@@ -29,12 +29,14 @@ import av
 import numpy as np
 
 from imfcodec import api
+from imfcodec.errors import ImfError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 
 DATAGRAM_BYTES = 1200
 DATAGRAM = struct.Struct(">IHH")  # number of the packet, of the piece, of pieces
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 30  # for the other end, before all is given up
+MAX_SECONDS = 86400
 RATE = Fraction(25)  # of the face, and of cameras that do not say theirs
 
 
@@ -195,9 +197,9 @@ def show(
 def call(options: argparse.Namespace, target: BinaryIO) -> None:
     """Send, receive and print what came of it."""
     signals, model = Signals(), api.Model(threads=1)
-    model.load()
     is_camera = options.source.startswith("/dev/video")
     video, frames = open_source(options.source, options.height, is_camera)
+    model.load()
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", 0))
     network = Network(receiver.getsockname()[1], options.loss / 100, options.reorder / 100, options.seed)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imfcodec.api import EncodeOptions
+from imfcodec.api import EncodeOptions, encode
 from imfcodec.api.sound import open_sound
 from imfcodec.cli import run
 from imfcodec.cli.options import fraction_of
@@ -66,6 +66,8 @@ def test_values_out_of_range(capfd, clip, option):
         ("-q", "50", "--target-psnr", "30"),
         ("--min-fps", "5", "--coded-size", "1"),
         ("--to", "1", "-t", "1"),
+        ("--roi-strength", "5"),
+        ("--roi", ""),
         ("--fps", "25/000"),
         ("--fps", "3"),  # none of three frames lasts that long
     ],
@@ -74,6 +76,17 @@ def test_options_that_exclude_each_other_or_leave_nothing(capfd, clip, arguments
     assert arguments[0].strip("-") in refused(
         capfd, clip.parent, ["encode", clip, clip.with_suffix(".imf"), *arguments]
     )
+
+
+def test_a_mask_is_an_input(capfd, clip):
+    """Which neither stream nor statistics may replace, -y or not."""
+    mask, stream = clip.with_name("mask.y4m"), clip.with_suffix(".imf")
+    mask.write_bytes(clip.read_bytes())
+    for target, stats in ((mask, stream), (stream, mask)):
+        line = ["encode", "-y", "--roi", mask, "--stats", stats, clip, target]
+        assert "is an input itself" in refused(capfd, clip.parent, line)
+    with pytest.raises(UsageError, match="is an input itself"):
+        encode(clip, mask, roi=(str(mask),), overwrite=True)
 
 
 def test_rates_are_numbers_or_fractions():

@@ -68,7 +68,7 @@ class Decoder:
         self,
         source: Location,
         *,
-        model: Model | str | None = None,
+        model: Model | str | Path | None = None,
         conceal: bool = False,
         native: bool = False,
         limits: Limits = DEFAULT_LIMITS,

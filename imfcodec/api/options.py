@@ -9,7 +9,7 @@ from imfcodec.codec.targets import KINDS, Target
 from imfcodec.errors import UsageError
 from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
-from imfcodec.video.regions import check_regions
+from imfcodec.video.regions import check_regions, masks_among
 
 MAX_FPS, MAX_VBV = 1000, 10**9
 
@@ -79,6 +79,11 @@ class EncodeOptions(EncoderSettings):
         if len(asked) > 1:
             raise UsageError(f"{asked[0].kind.option} and {asked[1].kind.option} exclude each other; give one target")
         return asked[0] if asked else None
+
+    @property
+    def masks(self) -> list[str]:
+        """Files that are read beside the source."""
+        return masks_among(self.roi)
 
     @property
     def is_one_pass(self) -> bool:

@@ -31,7 +31,7 @@ def encode(
     target: Location,
     options: EncodeOptions = DEFAULT_OPTIONS,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -70,7 +70,7 @@ def decode(
     source: Location,
     target: Location,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -147,7 +147,7 @@ def decode(
 def decode_frames(
     source: Location,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -167,7 +167,7 @@ def thumbnail(
     target: str | Path,
     *,
     at: Seconds = 0,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -223,7 +223,9 @@ def list_models() -> list[dict[str, Any]]:
     ]
 
 
-def _model(model: Model | str | None, device: str, dtype: str, threads: int | None, engine: str = "auto") -> Model:
+def _model(
+    model: Model | str | Path | None, device: str, dtype: str, threads: int | None, engine: str = "auto"
+) -> Model:
     if isinstance(model, Model):
         return model
     return Model(model, device=device, dtype=dtype, threads=threads, engine=engine)

@@ -142,6 +142,8 @@ def encode_options(command: Command) -> Command:
         choices = EncodeOptions(raw=raw, source_options=reading, edits=edits, **_take(others, EncodeOptions))
         if choices.target and _is_given("quality"):
             raise UsageError(f"--quality and {choices.target.kind.option} exclude each other; give one of them")
+        if _is_given("roi_strength") and not choices.roi:
+            raise UsageError("--roi-strength needs --roi, which says where")
         return command(*arguments, choices=choices, **others)
 
     return options(codec_options, target_options, part_options, edit_options, raw_options, source_options)(with_choices)
@@ -196,7 +198,7 @@ def encode(
 
     What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
     """
-    check_distinct([as_source(source), model], [as_target(target), stats])
+    check_distinct([as_source(source), model, *choices.masks], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api
