@@ -29,12 +29,14 @@ import av
 import numpy as np
 
 from imfcodec import api
+from imfcodec.errors import ImfError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 
 DATAGRAM_BYTES = 1200
 DATAGRAM = struct.Struct(">IHH")  # number of the packet, of the piece, of pieces
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 30  # for the other end, before all is given up
+MAX_SECONDS = 86400
 RATE = Fraction(25)  # of the face, and of cameras that do not say theirs
 
 
@@ -195,9 +197,9 @@ def show(
 def call(options: argparse.Namespace, target: BinaryIO) -> None:
     """Send, receive and print what came of it."""
     signals, model = Signals(), api.Model(threads=1)
-    model.load()
     is_camera = options.source.startswith("/dev/video")
     video, frames = open_source(options.source, options.height, is_camera)
+    model.load()
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", 0))
     network = Network(receiver.getsockname()[1], options.loss / 100, options.reorder / 100, options.seed)
@@ -212,6 +214,8 @@ def call(options: argparse.Namespace, target: BinaryIO) -> None:
         finally:
             signals.over.set()
         shown = other_end.result(timeout=PATIENCE_SECONDS)
+    if not shown:
+        sys.exit("nothing arrived; lower --loss")
     latencies, psnr, concealed = np.array(shown).T
     print(
         f"{stats.frames} frames sent, {stats.kbps:.1f} kbps; {network.lost} of {network.sent} datagrams lost; "
@@ -234,6 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jitter", type=float, default=80, help="milliseconds to wait for what is missing (80)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if not (0 < options.seconds <= MAX_SECONDS and 0 <= options.jitter <= 1000 * MAX_SECONDS):
+        parser.error(f"--seconds and --jitter are lengths of time, up to {MAX_SECONDS} s")
+    if not (0 <= options.loss <= 100 and 0 <= options.reorder <= 100):
+        parser.error("--loss and --reorder are percentages, 0 to 100")
+    if options.height < 16 or options.height % 2:
+        parser.error("--height is even, 16 or more")
     if not options.window:
         with open(options.out, "wb") as target:
             call(options, target)
@@ -247,4 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ImfError, OSError, av.error.FFmpegError) as problem:
+        sys.exit(f"udp_call: {problem}")

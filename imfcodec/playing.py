@@ -32,7 +32,7 @@ def find_player(wanted: str | None = None) -> list[str]:
         if path:
             return [path, *PLAYERS[name]]
     missing = f"{wanted} is not installed" if wanted else f"none of {', '.join(PLAYERS)} is installed"
-    raise UsageError(f"{missing}; install it, or decode to .mp4 and open that")
+    raise UsageError(f"{missing}; install {'it' if wanted else 'one'}, or decode to .mp4 and open that")
 
 
 def play(source: str | Path, *, player: Sequence[str] | None = None, **options: Any) -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from imfcodec.bitstream.header import MAGIC
 from imfcodec.errors import ImfError
 from imfcodec.files import open_input
 from imfcodec.frames import AudioTrack
+from imfcodec.modelfile import check_model_file
 from imfcodec.video.reader import tracks_of
 from imfcodec.video.tracks import Track
 
-PACKAGES = ("torch", "compressai", "constriction", "av", "numpy", "safetensors", "pytorch-msssim", "click")
+PACKAGES = (
+    *("torch", "onnxruntime", "compressai", "constriction", "av"),
+    *("numpy", "safetensors", "pytorch-msssim", "click"),
+)
 
 Report = dict[str, Any]
 
@@ -91,9 +96,7 @@ def describe_packets(path: str | Path) -> list[Report]:
 
 
 def diagnose() -> Report:
-    """State of this installation; `problem` is None or one line that says what is wrong with the weights."""
-    import torch
-
+    """State of this installation, torch or not; `problem` is None or what is wrong with the weights, in one line."""
     from imfcodec.video.peercodecs import available_peer_codecs
 
     weights = {row["name"]: _check_weights(row["path"]) for row in api.list_models()}
@@ -103,19 +106,33 @@ def diagnose() -> Report:
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "system": platform.platform(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **_engines(),
         "weights": weights,
         "peer_codecs": ", ".join(available_peer_codecs()) or None,
         "problem": "; ".join(faults) or (None if weights else "no weights are installed; install the package again"),
     }
 
 
+def _engines() -> Report:
+    """What there is to compute with; without torch, onnxruntime decodes."""
+    packages = {"torch": "torch", "onnx": "onnxruntime"}
+    engines = {"engines": ", ".join(name for name, package in packages.items() if find_spec(package)) or None}
+    if not find_spec("torch"):
+        return {**engines, "threads": os.cpu_count(), "cuda": None}
+    import torch
+
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {**engines, "threads": torch.get_num_threads(), "cuda": cuda}
+
+
 def _check_weights(path: str) -> str:
     from imfcodec.zoo import load_model
 
     try:
-        load_model(path)
+        if find_spec("torch"):
+            load_model(path)
+        else:  # what the file says of itself; whether it makes a network only torch can tell
+            check_model_file(Path(path))
     except ImfError as error:
         return str(error)
     return "intact"

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 
 import click
 import numpy as np
@@ -11,6 +12,7 @@ from imfcodec import api
 from imfcodec.cli import run
 from imfcodec.cli.moments import Time
 from imfcodec.codec.encoder import Encoder as FrameEncoder
+from imfcodec.errors import UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.video.reader import open_clip
 from imfcodec.video.writer import open_writer
@@ -136,6 +138,10 @@ def test_thumbnail(imf, stream, small, tmp_path):
     code, said = imf("thumbnail", stream, "a.png")
     assert code == 2 and "a.png" in said
     assert imf("thumbnail", "--at", "9", stream, "c.png", *small)[0] == 2
+    for at in (-1, float("nan")):
+        with pytest.raises(UsageError, match="seconds"):
+            api.thumbnail(stream, tmp_path / "c.png", at=at, model=Path(small[1]))
+    assert not (tmp_path / "c.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -31,7 +31,9 @@ _FINEST = 10**9  # seconds given as floats mean the simple fraction next to them
 
 
 def exact(seconds: Seconds) -> Fraction:
-    """The number that is meant by a float."""
+    """The number that is meant by a float; UsageError where that is none."""
+    if not isfinite(seconds):
+        raise UsageError(f"{seconds} is no number of seconds")
     return seconds if isinstance(seconds, Fraction) else Fraction(seconds).limit_denominator(_FINEST)
 
 
@@ -66,7 +68,7 @@ class Decoder:
         self,
         source: Location,
         *,
-        model: Model | str | None = None,
+        model: Model | str | Path | None = None,
         conceal: bool = False,
         native: bool = False,
         limits: Limits = DEFAULT_LIMITS,

@@ -47,7 +47,7 @@ class Encoder:
         self,
         options: EncodeOptions = DEFAULT_OPTIONS,
         *,
-        model: Model | str | None = None,
+        model: Model | str | Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
         progress: Notify | None = None,
         say: Say | None = None,
@@ -132,7 +132,7 @@ class Encoder:
         )
 
     def _check(self, source: Location | None, target: Location, overwrite: bool) -> None:
-        check_distinct([source, self.model.file], [target])
+        check_distinct([source, self.model.file, *self.options.masks], [target])
         if isinstance(target, str | Path):
             check_target(target, overwrite=overwrite)
         if self.options.target and not self.options.target.kind.is_rate:

@@ -36,7 +36,7 @@ class Model:
 
     def __init__(
         self,
-        name: str | None = None,
+        name: str | Path | None = None,
         *,
         device: str = "auto",
         dtype: str = "auto",
@@ -45,7 +45,8 @@ class Model:
     ) -> None:
         if threads is not None and threads < 1:
             raise UsageError(f"{threads} threads cannot compute; give 1 or more")
-        self.name, self.device, self.dtype, self.threads, self.engine = name, device, dtype, threads, engine
+        self.name = None if name is None else str(name)
+        self.device, self.dtype, self.threads, self.engine = device, dtype, threads, engine
         self._loaded: dict[bytes | None, LoadedModel] = {}
         self._exported: dict[Path, LightModel] = {}
 
@@ -144,7 +145,7 @@ class Model:
             torch.set_num_threads(before)
 
 
-def as_model(model: Model | str | None) -> Model:
+def as_model(model: Model | str | Path | None) -> Model:
     """A model that is given as such, by its name or path, or as None for the usual one."""
     return model if isinstance(model, Model) else Model(model)
 

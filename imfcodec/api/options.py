@@ -9,7 +9,7 @@ from imfcodec.codec.targets import KINDS, Target
 from imfcodec.errors import UsageError
 from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
-from imfcodec.video.regions import check_regions
+from imfcodec.video.regions import check_regions, masks_among
 
 MAX_FPS, MAX_VBV = 1000, 10**9
 
@@ -65,6 +65,8 @@ class EncodeOptions(EncoderSettings):
         _ = self.target  # checks them
         if self.min_fps is not None and not 0 < self.min_fps <= MAX_FPS:
             raise UsageError(f"--min-fps {self.min_fps} is not within 0..{MAX_FPS} frames per second")
+        if self.min_fps is not None and self.coded_size != AUTO:
+            raise UsageError(f"--min-fps needs --coded-size auto, not {self.coded_size}")
         if self.vbv is not None and not (self.is_one_pass and 0 < self.vbv <= MAX_VBV):
             raise UsageError(
                 f"--vbv {self.vbv:.0f} needs --bitrate and --structure low-delay, and lies within 1..{MAX_VBV} bits"
@@ -77,6 +79,11 @@ class EncodeOptions(EncoderSettings):
         if len(asked) > 1:
             raise UsageError(f"{asked[0].kind.option} and {asked[1].kind.option} exclude each other; give one target")
         return asked[0] if asked else None
+
+    @property
+    def masks(self) -> list[str]:
+        """Files that are read beside the source."""
+        return masks_among(self.roi)
 
     @property
     def is_one_pass(self) -> bool:

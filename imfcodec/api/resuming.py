@@ -26,9 +26,12 @@ def resume_tag(source: Location, target: Location, options: EncodeOptions, model
     """
     if not isinstance(source, str | Path) or not isinstance(target, str | Path) or not os.path.isfile(source):
         raise UsageError("--resume needs a file to read and one to write; a pipe cannot be gone on with")
-    known = os.stat(source)
+    for mask in options.masks:
+        if not os.path.isfile(mask):
+            raise UsageError(f"--resume needs files to read, which --roi {mask} is not")
+    known = [(state.st_size, state.st_mtime_ns) for state in map(os.stat, (source, *options.masks))]
     device = (model.load().model_id, model.device, model.dtype)
-    facts = (__version__, os.path.realpath(source), known.st_size, known.st_mtime_ns, device)
+    facts = (__version__, os.path.realpath(source), known, device)
     return hashlib.sha256(repr((facts, replace(options, verify=False))).encode()).hexdigest()[:12]
 
 

@@ -31,7 +31,7 @@ def encode(
     target: Location,
     options: EncodeOptions = DEFAULT_OPTIONS,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -70,7 +70,7 @@ def decode(
     source: Location,
     target: Location,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -147,7 +147,7 @@ def decode(
 def decode_frames(
     source: Location,
     *,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -167,7 +167,7 @@ def thumbnail(
     target: str | Path,
     *,
     at: Seconds = 0,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -181,12 +181,14 @@ def thumbnail(
         model, device, dtype, threads, limits: as for `decode`.
         overwrite: replace an existing target.
     Raises:
-        UsageError: the target exists or is no .png, or the stream has ended by then.
+        UsageError: the target exists or is no .png, or the stream has not begun or has ended by then.
         OutputError: the target cannot be written.
         Errors of `Decoder`.
     """
     if Path(target).suffix.lower() != ".png":
         raise UsageError(f"{target}: a thumbnail is a .png file")
+    if at < 0:
+        raise UsageError(f"a frame at {float(at):g} seconds lies before the stream; give 0 or more")
     held = _model(model, device, dtype, threads)
     check_distinct([source, held.file], [target])
     check_target(target, overwrite=overwrite)
@@ -221,7 +223,9 @@ def list_models() -> list[dict[str, Any]]:
     ]
 
 
-def _model(model: Model | str | None, device: str, dtype: str, threads: int | None, engine: str = "auto") -> Model:
+def _model(
+    model: Model | str | Path | None, device: str, dtype: str, threads: int | None, engine: str = "auto"
+) -> Model:
     if isinstance(model, Model):
         return model
     return Model(model, device=device, dtype=dtype, threads=threads, engine=engine)

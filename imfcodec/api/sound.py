@@ -60,7 +60,8 @@ def open_sound(clip: ClipReader | EditedClip, options: EncodeOptions, tell: Note
         return Sound()
     if options.audio == "copy" and can_copy(clip.audio):
         return Sound(clip.audio, clip.audio_packets())
-    bitrate = options.opus_bitrate or usual_opus_bitrate(clip.audio.channels)
+    asked = options.opus_bitrate
+    bitrate = usual_opus_bitrate(clip.audio.channels) if asked is None else asked
     if options.audio == "copy":
         tell([_opus_line(clip.audio, "cannot be copied", bitrate) + " (--audio opus:RATE for another rate)"])
     opus = OpusEncoder(clip.audio.channels, bitrate)

@@ -26,7 +26,7 @@ def trim(
     *,
     start: Seconds = 0,
     stop: Seconds | None = None,
-    model: Model | str | None = None,
+    model: Model | str | Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
     overwrite: bool = False,
 ) -> EncodeStats:

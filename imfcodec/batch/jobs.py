@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imfcodec.errors import InputError, UsageError
-from imfcodec.files import open_input
+from imfcodec.files import check_name, open_input
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
@@ -31,7 +31,7 @@ def list_jobs(source: Path, out: Path) -> list[Job]:
     video, with .imf for a suffix, in the same folder below `out`.
 
     Raises:
-        UsageError: there is nothing to code, or two videos would become the same stream.
+        UsageError: there is nothing to code, two videos would become the same stream, or no file can have its name.
         InputError: folder or manifest cannot be read.
     """
     folder, entries = (source, _walk(source)) if source.is_dir() else (source.parent, _read_manifest(source))
@@ -55,8 +55,12 @@ def _walk(folder: Path) -> list[tuple[str, str]]:
 
 
 def _read_manifest(path: Path) -> list[tuple[str, str]]:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise UsageError(f"{path} is a video; give a folder or a list of videos, or use encode")
     with open_input(path) as file:
         content = file.read(_MAX_MANIFEST_BYTES)
+    if b"\0" in content:
+        raise UsageError(f"{path} is no text; give a folder, or a file with one video a line")
     lines = os.fsdecode(content).split("\n")
     kept = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#")]
     return [(name, target) for name, _, target in (line.partition("\t") for line in kept)]
@@ -72,6 +76,8 @@ def _below(out: Path, name: str, target: str) -> Path:
     place = Path(os.path.normpath(out / target))
     if not place.is_relative_to(os.path.normpath(out)):
         raise UsageError(f"{target}: lies outside {out}; name streams below it")
+    for part in Path(target).parts:  # each alone: of folders that are still to be made the system knows no limits
+        check_name(part)
     return place
 
 

@@ -71,7 +71,7 @@ def run_batch(
         engine: where; the caller closes it.
         resume: go on with the batch that `out` holds, and leave what it has done.
         overwrite: replace a batch, and streams, that are there.
-        notify: called with the result of every file as it comes.
+        notify: called with the result of every file as it comes; first with those that failed in a run before.
     Raises:
         UsageError: `out` holds a batch that is not to be gone on with or replaced, or one with other settings.
         InputError: its journal cannot be read.
@@ -83,6 +83,9 @@ def run_batch(
         known = [(job, journal.ended(job)) for job in jobs]
         waiting = deque(job for job, result in known if result is None)
         earlier = [result for _, result in known if result]
+        for result in earlier:
+            if not result.is_done:
+                notify(result)
         fresh = _Batch(engine, journal, settings, overwrite, notify).run(waiting)
     return _add_up(earlier, fresh, time.monotonic() - start)
 

@@ -24,7 +24,7 @@ from imfcodec.cli.options import (
     require_file,
 )
 from imfcodec.cli.printing import print_fields, print_table, say
-from imfcodec.errors import CorruptStreamError
+from imfcodec.errors import CorruptStreamError, UsageError
 
 if TYPE_CHECKING:
     from imfcodec.api import DecodeStats
@@ -133,7 +133,9 @@ def info(
     from imfcodec.api import probe
     from imfcodec.reports import describe_packets, describe_source, describe_stream, is_stream
 
-    if stream != "-" and not packets and not is_stream(stream):
+    if not plot and (reference or model):
+        raise UsageError("--reference and --model are for the page that --plot writes; name it")
+    if stream != "-" and not packets and not plot and not is_stream(stream):
         _show_source(describe_source(stream), as_json)
         return
     if packets or plot:

@@ -63,7 +63,7 @@ def concat(sources: tuple[str, ...], target: str, limits: "Limits", overwrite: b
 
 
 @click.command()
-@click.argument("stream", metavar="FILE")
+@click.argument("stream")
 @click.argument("target", metavar="OUT.png")
 @click.option("--at", type=Time(), default="0", show_default=True, metavar="TIME", help="The frame shown at this time.")
 @model_options

@@ -32,6 +32,7 @@ from imfcodec.cli.options import (
     source_options,
 )
 from imfcodec.cli.printing import say, write_text
+from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ codec_options = options(
         show_default=True,
         help="offline looks ahead; low-delay sends each frame on its own.",
     ),
-    click.option("--golden-interval", type=int, help="Frames between references, 1 to 32. [default: by content]"),
-    click.option("--key-interval", "--keyint", type=int, help="Frames between key frames. [default: by need]"),
+    click.option(
+        "--golden-interval", type=click.IntRange(1, 32), help="Frames between references. [default: by content]"
+    ),
+    click.option(
+        "--key-interval", "--keyint", type=click.IntRange(1), help="Frames between key frames. [default: by need]"
+    ),
     click.option(
         "--scenecut/--no-scenecut", "scene_cuts", default=True, show_default=True, help="Key frames at scene cuts?"
     ),
@@ -135,9 +140,18 @@ def encode_options(command: Command) -> Command:
         edits = Edits(start or Fraction(0), stop_of(start, stop, duration), **_take(others, Edits))
         reading = SourceOptions(rate=parse_rate(None if raw else rate), **_take(others, SourceOptions))
         choices = EncodeOptions(raw=raw, source_options=reading, edits=edits, **_take(others, EncodeOptions))
+        if choices.target and _is_given("quality"):
+            raise UsageError(f"--quality and {choices.target.kind.option} exclude each other; give one of them")
+        if _is_given("roi_strength") and not choices.roi:
+            raise UsageError("--roi-strength needs --roi, which says where")
         return command(*arguments, choices=choices, **others)
 
     return options(codec_options, target_options, part_options, edit_options, raw_options, source_options)(with_choices)
+
+
+def _is_given(option: str) -> bool:
+    """Whether the command line of now holds an option."""
+    return click.get_current_context().get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
 
 
 def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -184,7 +198,7 @@ def encode(
 
     What is damaged, left out or changed is said in one line each; exit code 6 if the source is cut off.
     """
-    check_distinct([as_source(source), model], [as_target(target), stats])
+    check_distinct([as_source(source), model, *choices.masks], [as_target(target), stats])
     if stats:
         check_target(stats, overwrite=overwrite)
     from imfcodec import api

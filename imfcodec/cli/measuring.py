@@ -201,7 +201,7 @@ def train(
 
 
 def _list(text: str | None) -> list[str]:
-    return [item.strip() for item in text.split(",")] if text else []
+    return [] if text is None else [item.strip() for item in text.split(",")]
 
 
 def _quality(text: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from imfcodec.cli.options import options
+from imfcodec.cli.options import fraction_of, options
 from imfcodec.errors import UsageError
 
 MAX_FPS = 1000
@@ -33,9 +33,8 @@ class Rate(click.ParamType):
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Fraction:
-        match = re.fullmatch(r"\d{1,6}(\.\d{1,6}|/\d{1,6})?", str(value))
-        rate = Fraction(str(value)) if match and not str(value).endswith(("/0", "/00")) else Fraction(0)
-        if not 0 < rate <= MAX_FPS:
+        rate = fraction_of(str(value))
+        if rate is None or not 0 < rate <= MAX_FPS:
             self.fail(f"{value} is not a rate above 0 and up to {MAX_FPS}, e.g. 25 or 30000/1001.", param, context)
         return rate
 

@@ -19,7 +19,7 @@ from imfcodec.progress import ProgressReporter, terminal_width
 if TYPE_CHECKING:
     from imfcodec.video.reader import RawSpec
 
-MAX_RATE, MAX_RATE_DENOMINATOR = 100_000, 1_000_000
+MAX_RATE = 100_000
 
 Command = Callable[..., Any]
 
@@ -182,13 +182,17 @@ def raw_spec(size: str | None, rate: str | None) -> "RawSpec | None":
 def parse_rate(rate: str | None) -> Fraction | None:
     if rate is None:
         return None
-    try:
-        frame_rate = Fraction(rate)
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(f"--rate {rate} is not a number or fraction, e.g. 25 or 30000/1001") from None
-    if not 0 < frame_rate <= MAX_RATE or frame_rate.denominator > MAX_RATE_DENOMINATOR:
+    frame_rate = fraction_of(rate)
+    if frame_rate is None:
+        raise UsageError(f"--rate {rate} is not a number or fraction, e.g. 25 or 30000/1001")
+    if not 0 < frame_rate <= MAX_RATE:
         raise UsageError(f"--rate {rate} must be above 0, and {MAX_RATE} at most")
     return frame_rate
+
+
+def fraction_of(text: str) -> Fraction | None:
+    """What "25", "29.97" or "30000/1001" stands for; None for anything else, powers of ten above all."""
+    return Fraction(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6}|/0*[1-9]\d{0,5})?", text, re.ASCII) else None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imfcodec import __version__
-from imfcodec.errors import ImfError, UsageError
+from imfcodec.errors import ImfError, InputError, UsageError
 from imfcodec.evaluation.codecs import CODEC, Codec, ImfCodec, default_codecs, find_codec, write_clip
 from imfcodec.evaluation.media import Shown, show_clip
 from imfcodec.evaluation.report import RatePoint, read_table
@@ -85,8 +85,11 @@ def run_bench(inputs: Sequence[Path], out: Path, options: BenchOptions, report: 
         ImfError: there is no clip, an option does not fit, or nothing could be coded.
     """
     codecs = options.find_codecs()
+    if not inputs and not options.quick:
+        raise UsageError("bench needs video files or folders of them; --quick does without and draws a clip")
+    groups = group_clips(inputs)
     make_folder(out)
-    groups = group_clips(inputs or [_draw_clip(out, options)])
+    groups = groups or group_clips([_draw_clip(out, options)])
     if options.quick:
         groups = {name: clips[:1] for name, clips in list(groups.items())[:1]}
     succeeded = [_bench_group(name, clips, codecs, out, options, report) for name, clips in groups.items()]
@@ -98,12 +101,15 @@ def group_clips(inputs: Sequence[Path]) -> dict[str, list[Path]]:
 
     Raises:
         UsageError: a folder holds no video, two folders have one name, or two clips of a group do.
+        InputError: there is no such file.
     """
     folders = [folder for path in inputs if path.is_dir() for folder in _clip_folders(path)]
     groups = {folder.resolve().name: find_clips(folder) for folder in folders}
     if len(groups) != len(folders):
         raise UsageError("two folders of clips have one name; rename one, it names a table")
     files = [path for path in inputs if not path.is_dir()]
+    if missing := [path for path in files if not path.exists()]:
+        raise InputError(f"{missing[0]}: no such file")
     if files:
         groups["clips"] = groups.get("clips", []) + files
     for clips in groups.values():
@@ -124,8 +130,6 @@ def _holds_clips(folder: Path) -> bool:
 
 
 def _draw_clip(out: Path, options: BenchOptions) -> Path:
-    if not options.quick:
-        raise UsageError("bench needs video files or folders of them; --quick does without and draws a clip")
     path, video = out / "talking_face.mkv", talking_face_format()
     write_clip(path, list(talking_face(video, options.frame_limit)), video)
     return path

@@ -35,7 +35,7 @@ class OutputFolder:
     def __init__(self, folder: str | Path, own: re.Pattern[str], name: str, *, overwrite: bool) -> None:
         self._folder, self._own, self._name, self._overwrite = final_path(folder), own, name, overwrite
         check_name(folder)
-        self._check_folder()
+        self._check_folder(Path(folder))
         self._check_free()
         # Beside the folder, or in it where it cannot change names: where its parent is not ours, or another disk.
         inside = self._folder / self._folder.name
@@ -68,15 +68,16 @@ class OutputFolder:
             self._temporary.remove()
             os.close(self._temporary.descriptor)
 
-    def _check_folder(self) -> None:
+    def _check_folder(self, given: Path) -> None:
         if os.path.exists(self._folder) and not os.path.isdir(self._folder):
-            raise UsageError(f"{self._folder}: is a file; name a folder for the pictures")
+            raise UsageError(f"{given}: is a file; name a folder")
         if not os.path.isdir(self._folder.parent):
-            raise UsageError(f"{self._folder}: the folder {self._folder.parent} does not exist; make it first")
+            around = self._folder.parent if given.is_symlink() else given.parent
+            raise UsageError(f"{given}: the folder {around} does not exist; make it first")
 
     def _check_free(self) -> None:
         if not self._overwrite and any(self._own.fullmatch(name) for name in _names(self._folder)):
-            raise UsageError(f"{self._name}: pictures exist already; name another folder or give -y to overwrite them")
+            raise UsageError(f"{self._name} exists already; name another folder or give -y to overwrite it")
 
     def _publish(self) -> None:
         if not self._folder.exists():

@@ -1,5 +1,6 @@
 """What is refused before any work is done: names that cannot be written to, and files given twice."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,10 +17,12 @@ Place = str | Path | BinaryIO
 
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
-    """Turn failures of the system into an OutputError that names the target."""
+    """Turn failures of the system into an OutputError that names the target, and a name too long into a UsageError."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{name}: {error.strerror}; choose another name") from error
         raise OutputError(f"{name}: cannot be written: {error.strerror or error}") from error
 
 
@@ -62,10 +65,12 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those around it, where they are missing.
 
     Raises:
-        UsageError: the name can be none of a folder.
+        UsageError: the name can be none of a folder, or is one of a file.
         OutputError: the system refuses.
     """
     check_name(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path}: is a file; name a folder")
     with named_errors(str(path)):
         path.mkdir(parents=True, exist_ok=True)
 

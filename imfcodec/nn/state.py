@@ -19,7 +19,7 @@ def read_state(path: str | Path, wanted: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises what its archive reader and unpickler happen to raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__  # torch goes on for long
         raise InputError(f"{path} cannot be read; give {wanted}: {reason}") from None
     if not isinstance(state, dict):
         raise InputError(f"{path} holds no weights; give {wanted}")

@@ -145,7 +145,9 @@ class EditedClip:
         """Format and frames after FFmpeg's filters."""
         given = self._clip.format
         pictures = self._pictures(frames, _make_graph(given, self._edits))
-        first = next(pictures)
+        first = next(pictures, None)
+        if first is None:  # shown for less than half of what one frame would be
+            raise UsageError(f"at --fps {self._edits.fps} no frame is left of so short a video; give a higher rate")
         video = _filtered_format(given, self._edits, first.width, first.height)
         timed = (
             (picture, round(_seconds(picture) / video.time_base)) for picture in itertools.chain((first,), pictures)
@@ -174,6 +176,7 @@ def _make_graph(video: VideoFormat, edits: Edits) -> av.filter.Graph:
     if edits.crop and not _fits(edits.crop, video):
         width, height, x, y = edits.crop
         raise UsageError(f"a crop of {width}x{height}+{x}+{y} lies outside frames of {video.width}x{video.height}")
+    _check_scale(video, edits)
     graph = av.filter.Graph()
     nodes = [
         graph.add_buffer(width=video.width, height=video.height, format=_PIXELS, time_base=video.time_base),
@@ -197,6 +200,19 @@ def _push(graph: av.filter.Graph, picture: av.VideoFrame | None) -> Iterator[av.
 def _fits(crop: tuple[int, int, int, int], video: VideoFormat) -> bool:
     width, height, x, y = crop
     return x + width <= video.width and y + height <= video.height
+
+
+def _check_scale(video: VideoFormat, edits: Edits) -> None:
+    """Raise LimitError where frames would get a size that is not coded, before memory is taken for one."""
+    if edits.scale is None:
+        return
+    shape = Fraction(*(edits.crop[:2] if edits.crop else (video.width, video.height)))
+    width, height = edits.scale
+    width, height = (
+        2 * round(height * shape / 2) if width == -2 else width,
+        2 * round(width / shape / 2) if height == -2 else height,
+    )
+    replace(video, width=width, height=height).check_limits()
 
 
 def _filtered_format(video: VideoFormat, edits: Edits, width: int, height: int) -> VideoFormat:

@@ -30,6 +30,11 @@ def check_regions(regions: Sequence[str]) -> None:
         raise UsageError(f"--roi {regions[rectangles.index(None)]} stands alone; rectangles alone may be repeated")
 
 
+def masks_among(regions: Sequence[str]) -> list[str]:
+    """Those that name a file."""
+    return [text for text in regions if text != FACE and _rectangle(text) is None]
+
+
 def with_weights(
     frames: Iterator[Frame], regions: Sequence[str], video: VideoFormat, limits: Limits, tell: Notes
 ) -> Iterator[Frame]:
@@ -60,7 +65,7 @@ def with_weights(
 
 def _rectangle(text: str) -> Rectangle | None:
     """The rectangle that a text names; None for a name."""
-    if not re.fullmatch(r"[-+\d.,\s]+", text):
+    if not re.fullmatch(r"[-+\d.,\s]*", text):
         return None
     match = re.fullmatch(r"(\d{1,5}),(\d{1,5}),(\d{1,5}),(\d{1,5})", text)
     x, y, width, height = map(int, match.groups()) if match else (0, 0, 0, 0)

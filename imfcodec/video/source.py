@@ -145,6 +145,8 @@ class Source:
         return container
 
     def _complaint(self) -> str:
+        if self.name.endswith(".imf"):
+            return "is no video; turn streams into one first: imfcodec decode"
         if self.series is None and self._path is not None and ends_early(self._path):
             return "is cut off before what its reader needs, nothing of it can be used; get the file again"
         if self._raw is not None:

@@ -52,6 +52,9 @@ def write_page(
         raise UsageError(f"{folder}: holds a page already; name another folder or give -y to overwrite it")
     names = [LIST, *RUNTIME_FILES, *(path.name for path in site)]
     own = re.compile("|".join([_OWN, *map(re.escape, names)]))
+    for path in map(Path, sources):
+        if own.fullmatch(path.name) and path.resolve().parent == folder.resolve():
+            raise UsageError(f"{path} belongs to the page that is to be replaced; name another folder")
     output = OutputFolder(folder, own, str(folder), overwrite=overwrite)
     try:
         for file in (*find_runtime(runtime), *site):

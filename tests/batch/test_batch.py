@@ -106,6 +106,8 @@ def test_a_manifest_names_videos_and_streams(folder, tmp_path):
         ("a.mp4\na.mkv\n", "would both become"),
         ("a.mp4\t../x.imf\n", "lies outside"),
         ("/\n", "no name of a video"),
+        ("a\0b.mp4\n", "is no text"),
+        (f"{'a' * 260}.mp4\n", "choose another name"),
     ],
 )
 def test_manifests_that_cannot_be_meant(tmp_path, text, message):
@@ -113,6 +115,8 @@ def test_manifests_that_cannot_be_meant(tmp_path, text, message):
     manifest.write_text(text)
     with pytest.raises(UsageError, match=message):
         list_jobs(manifest, tmp_path / "out")
+    with pytest.raises(UsageError, match="is a video"):
+        list_jobs(tmp_path / "list.mp4", tmp_path / "out")
 
 
 def test_every_file_gets_a_result_and_one_that_fails_stops_no_other(folder, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from imfcodec import api, cli
 from imfcodec.cli import measuring
-from imfcodec.errors import UsageError
+from imfcodec.errors import InputError, UsageError
 from imfcodec.evaluation import bench, codecs, sweep
 from imfcodec.evaluation.bench import BenchOptions, group_clips, run_bench
 from imfcodec.evaluation.codecs import ImfCodec, write_clip
@@ -101,6 +101,9 @@ def test_ambiguous_and_empty_inputs_are_refused(clip, tmp_path):
         group_clips([clip, tmp_path / "talk" / "a.mkv"])
     with pytest.raises(UsageError, match="holds no video"):
         group_clips([tmp_path / "empty"])
+    with pytest.raises(InputError, match=r"none\.mkv: no such file"):
+        run_bench([tmp_path / "none.mkv"], tmp_path / "out", BenchOptions(codecs=["x264"]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_choose_codecs_and_levels():

@@ -37,3 +37,10 @@ def test_a_call_is_held_whatever_gets_lost(tmp_path: Path, loss: int) -> None:
         assert (shown, concealed) == (sent, 0)
     latency, psnr = re.search(r"latency (\d+) ms.*PSNR-Y ([\d.]+) dB", told).groups()
     assert int(latency) > 0 and float(psnr) > 18
+
+
+@pytest.mark.parametrize("wrong", [("--seconds", "nan"), ("--loss", "500"), ("--height", "63"), ("none.mp4",)])
+def test_what_cannot_be_called_is_said_in_a_line(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    line = [sys.executable, str(SCRIPT), *wrong, "--out", str(tmp_path / "call.y4m")]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert run.returncode and "Traceback" not in run.stderr and wrong[0] in run.stderr

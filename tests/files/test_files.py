@@ -247,7 +247,7 @@ def test_a_series_is_replaced_as_a_whole(tmp_path, monkeypatch, way):
     if way == "inside":
         monkeypatch.chdir(folder)
     before = contents(folder)
-    with pytest.raises(UsageError, match="exist already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_series(folder, "1.png", overwrite=False)
     failed = open_series(folder)
     failed.write("4.png", b"half")
@@ -274,7 +274,7 @@ def test_two_series_of_one_name(tmp_path):
     first.write("1.png", b"first")
     second.write("2.png", b"second")
     first.commit()
-    with pytest.raises(UsageError, match="exist already"):
+    with pytest.raises(UsageError, match="exists already"):
         second.commit()
     assert contents(tmp_path / "series") == {"1.png": b"first"}
     assert len(list(tmp_path.iterdir())) == 1

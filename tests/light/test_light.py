@@ -85,6 +85,16 @@ def test_every_pixel_is_within_a_level_of_torch(name, model, exported):
             assert np.ptp(plane) > 20, "there is something to see"
 
 
+def test_what_is_installed_is_said_without_torch(fresh_process):
+    """The weights are checked as far as numpy can."""
+    result = fresh_process("-c", WITHOUT_TORCH, json.dumps([["doctor", "--json"]]), timeout=60)
+    *report, codes = result.stdout.decode().splitlines()
+    report = json.loads("\n".join(report))
+    assert json.loads(codes) == [0] and not result.stderr
+    assert (report["engines"], report["problem"], report["cuda"]) == ("onnx", None, None)
+    assert set(report["weights"].values()) == {"intact"}
+
+
 def test_the_command_line_decodes_where_there_is_no_torch(folder, exported, tmp_path, fresh_process):
     stream, decoded, other = STREAMS / "valid" / "chunk-5-golden.imf", tmp_path / "decoded.y4m", tmp_path / "other.y4m"
     lines = [

@@ -142,7 +142,7 @@ def test_picture_series_are_numbered_and_replaced_as_a_whole(tmp_path):
     pattern = folder / "shot_%03d.png"
     write_all(pattern, video, make_frames(video, 3))
     assert sorted(file.name for file in folder.glob("*.png")) == ["shot_001.png", "shot_002.png", "shot_003.png"]
-    with pytest.raises(UsageError, match="exist already"):
+    with pytest.raises(UsageError, match="exists already"):
         open_writer(pattern, video)
     write_all(pattern, video, make_frames(video, 2), overwrite=True)
     assert sorted(file.name for file in tmp_path.rglob("*.*")) == ["notes.txt", "shot_001.png", "shot_002.png"]

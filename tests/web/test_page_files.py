@@ -41,6 +41,9 @@ def test_a_page_holds_player_streams_model_and_runtime(exported, stand_in, tmp_p
     assert run(line) == 2 and "-y" in capsys.readouterr().err
     assert run([*line[:2], *line[3:], "-y"]) == 0
     assert (folder / "mine.imf").exists() and not (folder / "stream-2.imf").exists()
+    own = folder / ".." / "page" / "stream-1.imf"
+    assert run(["page", str(own), *line[3:], "-y"]) == 2, "it would be replaced"
+    assert "another folder" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named_with_the_cure(exported, stand_in, tmp_path, monkeypatch):
