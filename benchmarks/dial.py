@@ -8,7 +8,9 @@ much the rate does, least, median and most; and all points.
 """
 
 import argparse
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +24,11 @@ from imfcodec.evaluation.round_trip import round_trip
 from imfcodec.evaluation.summary import markdown_table
 from imfcodec.evaluation.sweep import find_clips, read_clip
 from imfcodec.files import write_beside
+from imfcodec.frames import Frame, VideoFormat
+from imfcodec.video.scaling import rescale
 from imfcodec.zoo import load_model
 
-HEAD = ("clip", "floor, kbps / dB", "top, kbps / dB", "rate falls at", "PSNR-Y falls at", "rate a step: least, median, most")
+HEAD = ("clip", "floor, kbps / dB", "top, kbps / dB", "rate falls at", "PSNR-Y falls at", "steps of the rate")
 
 
 class Point(NamedTuple):
@@ -40,7 +44,7 @@ class Point(NamedTuple):
 
 def falls(points: Sequence[Point], figure: str) -> list[float]:
     """Qualities at which a figure is no higher than a step before."""
-    pairs = zip(points, points[1:], strict=False)
+    pairs = itertools.pairwise(points)
     return [later.quality for earlier, later in pairs if getattr(later, figure) <= getattr(earlier, figure)]
 
 
@@ -53,12 +57,19 @@ def row(clip: str, points: Sequence[Point]) -> list[str]:
     return [clip, str(points[0]), str(points[-1]), *fallen, spread]
 
 
+def scaled(frames: Sequence[Frame], video: VideoFormat, height: int) -> tuple[list[Frame], VideoFormat]:
+    """A clip at another height, of the same shape and even width."""
+    width = 2 * round(video.width * height / video.height / 2)
+    return rescale(frames, width, height), replace(video, width=width, height=height)
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+", metavar="CLIPS", help="videos, or folders of them")
     parser.add_argument("--step", type=float, default=5, help="from quality to quality (5)")
     parser.add_argument("--frames", type=int, default=33, help="frames of each clip (33)")
+    parser.add_argument("--side", type=int, help="height that frames are scaled to first, to be quick")
     parser.add_argument("--preset", choices=PRESETS, default="medium")
     parser.add_argument("--structure", choices=STRUCTURES, default=STRUCTURES[0])
     parser.add_argument("--model", help="name or path (the default model)")
@@ -77,13 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves: dict[str, list[Point]] = {}
     for path in paths:
         frames, video = read_clip(path, options.frames)
+        if options.side:
+            frames, video = scaled(frames, video, options.side)
         points = curves[path.stem] = []
         for quality in qualities:
             settings = EncoderSettings(quality=quality, preset=options.preset, structure=options.structure)
             coded = round_trip(model, frames, video, settings)
             points.append(Point(quality, coded.kbps, coded.psnr_y))
             print(f"{path.stem} quality {quality:g}: {points[-1]}", flush=True)
-    scope = f"{options.frames} frames, preset {options.preset}, {options.structure}"
+    side = f" scaled to {options.side} lines" if options.side else ""
+    scope = f"{options.frames} frames{side}, preset {options.preset}, {options.structure}"
     every = [[f"{quality:g}", *map(str, row)] for quality, *row in zip(qualities, *curves.values(), strict=True)]
     text = "\n".join(
         [

@@ -1,4 +1,4 @@
-"""What targets come to: clips with their sound encoded to rates, sizes and qualities, with what was asked and what came.
+"""What targets come to: clips with their sound, encoded to rates, sizes and qualities: what was asked and what came.
 
     python benchmarks/targets.py CLIPS --bitrate 16000 --target-psnr 31 --side 128 --out benchmarks/results/targets.md
 

@@ -1,5 +1,6 @@
 """A clip coded and decoded in memory, for scripts that compare settings."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,12 +27,14 @@ class RoundTrip:
         frames: the originals.
         packets: what was made of them.
         decoded: what a decoder makes of those.
+        encode_seconds: processor time.
     """
 
     video: VideoFormat
     frames: Sequence[Frame]
     packets: Sequence[VideoPacket]
     decoded: Sequence[Frame]
+    encode_seconds: float
 
     @property
     def kbps(self) -> float:
@@ -55,6 +58,8 @@ def round_trip(
         video: their format.
         more: further arguments of `codec.encoder.Encoder`.
     """
+    start = time.process_time()
     packets = list(Encoder(model, settings, **more).encode(iter(frames)))
+    seconds = time.process_time() - start
     decoded = list(Decoder(model, StreamHeader(video, model.model_id)).decode(iter(packets)))
-    return RoundTrip(video, frames, packets, decoded)
+    return RoundTrip(video, frames, packets, decoded, seconds)
