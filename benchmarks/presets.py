@@ -7,7 +7,6 @@ the clips joined by cuts, and joined by dissolves. Encodes and decodes in memory
 """
 
 import argparse
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +16,11 @@ import bjontegaard
 import numpy as np
 import torch
 
-from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import PacketKind
-from imfcodec.codec.decoder import Decoder
 from imfcodec.codec.effort import PRESETS, Effort
-from imfcodec.codec.encoder import Encoder
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.evaluation.flicker import WarpingMeter
-from imfcodec.evaluation.quality import psnr
+from imfcodec.evaluation.round_trip import round_trip
 from imfcodec.evaluation.sweep import describe_environment, find_clips, read_clip
 from imfcodec.files import write_beside
 from imfcodec.frames import Frame, VideoFormat
@@ -86,16 +82,12 @@ def measure(model: LoadedModel, video: Video, variant: Variant, quality: float) 
     """Encode, decode and compare."""
     frames, shape = video
     settings = EncoderSettings(quality=quality, **variant.settings)
-    start = time.process_time()
-    packets = list(Encoder(model, settings, effort=variant.effort).encode(iter(frames)))
-    seconds = (time.process_time() - start) / len(frames)
-    decoded = list(Decoder(model, StreamHeader(shape, model.model_id)).decode(iter(packets)))
+    coded = round_trip(model, frames, shape, settings, effort=variant.effort)
     meter = WarpingMeter()
-    errors = [meter.measure(a.y, b.y) for a, b in zip(frames, decoded, strict=True)]
-    kbps = 8e-3 * sum(len(packet.payload) for packet in packets) * float(shape.frame_rate) / len(frames)
-    quality_db = float(np.mean([psnr(a.y, b.y) for a, b in zip(frames, decoded, strict=True)]))
+    errors = [meter.measure(a.y, b.y) for a, b in zip(frames, coded.decoded, strict=True)]
     warping = float(np.mean([error[0] for error in errors if error is not None]))
-    return Point(kbps, quality_db, warping, seconds, sum(packet.kind is PacketKind.KEY for packet in packets))
+    keys = sum(packet.kind is PacketKind.KEY for packet in coded.packets)
+    return Point(coded.kbps, coded.psnr_y, warping, coded.encode_seconds / len(frames), keys)
 
 
 def bd_rate(base: Sequence[Point], points: Sequence[Point]) -> float | None:

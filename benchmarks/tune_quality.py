@@ -16,11 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from imfcodec.bitstream.header import StreamHeader
 from imfcodec.bitstream.packet import MAX_CHUNK_FRAMES, Quantisers
-from imfcodec.codec.decoder import Decoder
-from imfcodec.codec.encoder import Encoder, OperatingPoint
+from imfcodec.codec.encoder import OperatingPoint
 from imfcodec.codec.settings import STRUCTURES, EncoderSettings
+from imfcodec.evaluation.round_trip import round_trip
 from imfcodec.evaluation.sweep import find_clips
 from imfcodec.frames import Frame, VideoFormat
 from imfcodec.models.executor import Part
@@ -97,13 +96,9 @@ def measure(
         spent["key" if not steps else "golden" if steps[0].latent else "token"] += bits
 
     settings = EncoderSettings(structure=structure)
-    packets = list(Encoder(model, settings, point, observe).encode(iter(frames)))
-    decoded = Decoder(model, StreamHeader(video, model.model_id)).decode(iter(packets))
-    errors = [np.mean((a.y.astype(float) - b.y) ** 2) for a, b in zip(frames, decoded, strict=True)]
+    coded = round_trip(model, frames, video, settings, point=point, observe=observe)
     kilo = 1e-3 * float(video.frame_rate) / len(frames)
-    total = 8 * sum(len(packet.payload) for packet in packets) * kilo
-    psnr = float(np.mean(10 * np.log10(255**2 / np.maximum(errors, 1e-9))))
-    return total, psnr, *(spent[name] * kilo for name in SHARES)
+    return coded.kbps, coded.psnr_y, *(spent[name] * kilo for name in SHARES)
 
 
 def envelope(results: Sequence[Result]) -> list[tuple[Result, bool]]:
