@@ -63,7 +63,7 @@ def damage_notes(journal: Journal, repeated: int) -> list[str]:
     if journal.damaged_sound:
         notes.append(f"{journal.damaged_sound} damaged packets of sound")
     if journal.complaints:
-        notes.append(f"damaged between the frames, some may be lost ({journal.complaints[0][:60]})")
+        notes.append(f"damaged, frames may be lost or wrong ({journal.complaints[0][:60]})")
     if journal.cut_off:
         notes.append(f"cut off: what there is ends after {len(journal.stamps.times)} frames; get the file again")
     return notes

@@ -32,6 +32,8 @@ from imfcodec.video.truncation import CountingReader, ends_early, y4m_ends_early
 _RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
 # FFmpeg shows almost any file as text art; nobody means that by "video".
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+# FFmpeg's line about a file that does not say how long it is, and ends within something.
+_CUT_OFF_LINE = "File ended prematurely"
 # Formats whose pictures follow each other evenly, and whose number FFmpeg knows from the start.
 _EVEN_FORMATS = {"yuv4mpegpipe", "rawvideo"}
 
@@ -145,7 +147,10 @@ class Source:
         return container
 
     def _complaint(self) -> str:
-        if self.series is None and self._path is not None and ends_early(self._path):
+        file = self._path if self.series is None else None
+        if file is not None and os.path.isfile(file) and not file.stat().st_size:
+            return "is empty; get the file again"
+        if file is not None and ends_early(file):
             return "is cut off before what its reader needs, nothing of it can be used; get the file again"
         if self._raw is not None:
             return "cannot be read as headerless video; check size, frame rate and pixel format"
@@ -280,11 +285,11 @@ def _decode_packet(video: VideoStream, packet: av.Packet | None, journal: Journa
 
 
 @contextlib.contextmanager
-def container_complaints(container: InputContainer, journal: Journal) -> Iterator[None]:
-    """Note in `journal` what FFmpeg complains of in a Matroska file: it passes over damage without any other sign."""
-    if "matroska" not in container.format.name:
-        yield
-        return
+def complaints(container: InputContainer, video: VideoStream, journal: Journal) -> Iterator[None]:
+    """Note in `journal` what FFmpeg complains of where it passes over damage without any other sign.
+
+    The decoder of the pictures is heard only if nothing is known to be damaged or missing, which it would tell again.
+    """
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
@@ -294,8 +299,12 @@ def container_complaints(container: InputContainer, journal: Journal) -> Iterato
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skips)
-    own = (text.strip() for _, who, text in lines if who == container.format.name)
-    journal.complaints += [text for text in own if text != "File ended prematurely"]
+    heard = {container.format.name}
+    if not journal.damaged and not journal.cut_off:
+        heard.add(video.codec_context.codec.name)
+    own = [text.strip() for _, who, text in lines if who in heard]
+    journal.cut_off = journal.cut_off or _CUT_OFF_LINE in own
+    journal.complaints += [text for text in own if text != _CUT_OFF_LINE]
 
 
 def claimed_end(container: InputContainer, stream: VideoStream) -> Fraction | None:

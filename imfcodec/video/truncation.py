@@ -13,7 +13,7 @@ _HEAD_BYTES = 4096
 _BOX_HEAD_BYTES = 24
 _MIN_BOX_BYTES = 8
 _ISO_FIRST_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
-_TS_PACKET_BYTES = 188
+_TS_PACKET_BYTES, _TS_MARK = 188, b"\x47"
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11")
 _OGG_PAGE = b"OggS"
 _GIF_TRAILER = b";"
@@ -68,8 +68,8 @@ def _file_ends_early(file: BinaryIO, length: int) -> bool:
         return not _tail(file, length).rstrip(b"\0").endswith(_GIF_TRAILER)
     if head.startswith(_OGG_PAGE):
         return _ogg_ends_early(_tail(file, length))
-    if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
-        return length % _TS_PACKET_BYTES > 0
+    if all(head[at : at + 1] == _TS_MARK for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
+        return not _tail(file, length)[-_TS_PACKET_BYTES:].startswith(_TS_MARK)
     return matroska_ends_early(head, length)
 
 
