@@ -32,6 +32,7 @@ class Journal:
         discontinuities: how often the clock of the source jumped.
         interlaced: pictures marked as interlaced.
         sizes: sizes of the pictures in pixels, in order of appearance.
+        aspects: shapes of a pixel that the pictures say they have, width / height, in order of appearance.
         extras: further things that pictures carry: "transparency", "HDR metadata", "captions".
         damaged_sound: damaged packets of the sound track.
         sound_kinds: what the packets of AAC say of themselves, where each of them does.
@@ -45,6 +46,7 @@ class Journal:
     discontinuities: int = 0
     interlaced: int = 0
     sizes: dict[tuple[int, int], None] = field(default_factory=dict)
+    aspects: dict[Fraction, None] = field(default_factory=dict)
     extras: dict[str, None] = field(default_factory=dict)
     damaged_sound: int = 0
     sound_kinds: set[bytes] = field(default_factory=set)
@@ -111,6 +113,6 @@ def _side_data_kinds(picture: av.VideoFrame) -> set[str]:
 
 
 def _is_transparent(picture: av.VideoFrame) -> bool:
-    if not any(component.is_alpha for component in picture.format.components):
+    if not picture.format.has_palette and not any(component.is_alpha for component in picture.format.components):
         return False
     return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)

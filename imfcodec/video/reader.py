@@ -34,6 +34,7 @@ from imfcodec.video.journal import Journal
 from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 from imfcodec.video.source import (
+    USELESS,
     RawSpec,
     Source,
     SourceOptions,
@@ -194,6 +195,8 @@ class ClipReader:
 
     def _nothing_to_see(self, stream: VideoStream) -> InputError:
         codec = stream.codec_context.name
+        if self._journal.cut_off:
+            return InputError(f"{self._source.name}: {USELESS}")
         if codec == "webp":
             return InputError(
                 f"{self._source.name}: FFmpeg cannot decode animated WebP; convert it to GIF or PNG first"

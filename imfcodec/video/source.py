@@ -29,6 +29,9 @@ from imfcodec.video.series import is_series, list_series
 from imfcodec.video.timeline import Rebaser, StampGuesser
 from imfcodec.video.truncation import CountingReader, ends_early, y4m_ends_early
 
+# What a file is called that ends before its first picture.
+USELESS = "is cut off before what its reader needs, nothing of it can be used; get the file again"
+
 _RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
 # FFmpeg shows almost any file as text art; nobody means that by "video".
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
@@ -151,7 +154,7 @@ class Source:
         if file is not None and os.path.isfile(file) and not file.stat().st_size:
             return "is empty; get the file again"
         if file is not None and ends_early(file):
-            return "is cut off before what its reader needs, nothing of it can be used; get the file again"
+            return USELESS
         if self._raw is not None:
             return "cannot be read as headerless video; check size, frame rate and pixel format"
         return "is not a Y4M stream" if self.is_stream else "is not a readable video"
@@ -213,6 +216,8 @@ class Source:
             for picture in _decode_packet(video, packet, journal):
                 count += 1
                 journal.note_picture(picture, guess(picture.pts, picture.dts))
+                if aspect := video.codec_context.sample_aspect_ratio:
+                    journal.aspects[Fraction(aspect.numerator, aspect.denominator)] = None
                 yield picture
         if container.format.name == "yuv4mpegpipe" and self._y4m_ends_early(count, frame_bytes):
             journal.cut_off = True

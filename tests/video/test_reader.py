@@ -258,6 +258,20 @@ def test_bytes_between_transport_packets_do_not_cut_a_file_off(tmp_path):
     (tmp_path / "clip.ts").write_bytes(data[: 188 * 20] + bytes(77) + data[188 * 20 :])
     with open_clip(tmp_path / "clip.ts") as clip:
         assert not clip.cut_off and len(list(clip.frames())) == 10
+    (tmp_path / "clip.ts").write_bytes(data[:-50])
+    with open_clip(tmp_path / "clip.ts") as clip:
+        assert clip.cut_off
+
+
+def test_cut_off_transport_packets_with_times_before_them(tmp_path):
+    options = {"mpegts_m2ts_mode": "1"}
+    frames = make_frames(make_format(), 20)
+    path = write_video(tmp_path / "clip.m2ts", frames, "libx264", container_options=options)
+    with open_clip(path) as clip:
+        assert not clip.cut_off
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 768 * 576 + 90])
+    with open_clip(path) as clip:
+        assert clip.cut_off and 8 <= len(list(clip.frames())) < 20
 
 
 def test_an_empty_file_is_called_empty(tmp_path):
@@ -276,6 +290,28 @@ def test_damage_that_only_the_decoder_complains_of_is_said(tmp_path, name, codec
         assert list(clip.frames()) and clip.notes[0].startswith("damaged, frames may be")
     with pytest.raises(InputError, match="--strict"):
         open_clip(path, options=STRICT)
+
+
+@pytest.mark.parametrize("name,codec", [("a.png", "png"), ("a.webp", "libwebp")])
+def test_a_picture_that_ends_too_early_is_called_cut_off(tmp_path, name, codec):
+    pixel_format = "rgb24" if codec == "png" else "yuv420p"
+    path = write_video(tmp_path / name, make_frames(make_format(), 1), codec, pixel_format=pixel_format)
+    with open_clip(path) as clip:
+        assert not clip.cut_off
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="is cut off before"):
+        open_clip(path)
+
+
+def test_another_shape_of_pixels_midway_is_said(tmp_path):
+    parts = []
+    for aspect in (Fraction(4, 3), Fraction(1)):
+        planes = [[np.full(size, 90, np.uint8) for size in ((48, 64), (24, 32), (24, 32))] for _ in range(3)]
+        write_encoded(tmp_path / "part.ts", "libx264", "yuv420p", planes, sample_aspect_ratio=aspect)
+        parts.append((tmp_path / "part.ts").read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with open_clip(tmp_path / "both.ts") as clip:
+        assert clip.notes[0].startswith("the shape of a pixel changes (4:3, 1:1)")
 
 
 def test_a_cut_photograph_is_not_taken_for_a_whole_one(tmp_path):
