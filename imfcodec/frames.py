@@ -71,6 +71,8 @@ class Frame:
         u, v: uint8 [ceil(H / 2), ceil(W / 2)] chroma.
         pts: presentation time in ticks of the format's time base; strictly increasing within a video.
         concealed: made up for a lost frame of a stream, or predicted from one.
+        weight: how much each place counts to an encoder, uint8 [h, w] of any size, laid over the picture; None is 255
+            everywhere. A decoder gives none.
     """
 
     y: Plane
@@ -78,6 +80,7 @@ class Frame:
     v: Plane
     pts: int
     concealed: bool = False
+    weight: Plane | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from imfcodec.codec.targets import KINDS, Target
 from imfcodec.errors import UsageError
 from imfcodec.video.editing import Edits
 from imfcodec.video.reader import RawSpec, SourceOptions
+from imfcodec.video.regions import check_regions
 
 MAX_FPS, MAX_VBV = 1000, 10**9
 
@@ -32,6 +33,8 @@ class EncodeOptions(EncoderSettings):
         vbv: bits that may wait to be sent, with a bitrate in low delay; None is one second.
         coded_size: "auto", WIDTHxHEIGHT or a share of the source's size, "1/2" or "1"; see `codec.sizes`.
         min_fps: frames per second below which "auto" takes no larger size; None for any speed.
+        roi: places that count more than others, by `roi_strength`: rectangles "x,y,width,height" in luma pixels of the
+            frames as they are coded at full size, or "face", or the path of a mask, whose grey level is the weight.
         verify: whether to decode what is written and compare it with what was meant, before the target gets its name.
         edits: the part of the source to take, and what to make of its frames.
     Raises:
@@ -50,6 +53,7 @@ class EncodeOptions(EncoderSettings):
     vbv: float | None = None
     coded_size: str = AUTO
     min_fps: float | None = None
+    roi: tuple[str, ...] = ()
     verify: bool = False
     edits: Edits = field(default_factory=Edits)
 
@@ -57,6 +61,7 @@ class EncodeOptions(EncoderSettings):
         super().__post_init__()
         _parse_audio(self.audio)
         check_coded_size(self.coded_size)
+        check_regions(self.roi)
         _ = self.target  # checks them
         if self.min_fps is not None and not 0 < self.min_fps <= MAX_FPS:
             raise UsageError(f"--min-fps {self.min_fps} is not within 0..{MAX_FPS} frames per second")

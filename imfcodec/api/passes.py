@@ -30,6 +30,7 @@ from imfcodec.frames import Frame, VideoFormat
 from imfcodec.limits import Limits
 from imfcodec.video.likeness import LikenessMeter
 from imfcodec.video.notes import Notes, Say
+from imfcodec.video.regions import with_weights
 from imfcodec.video.scaling import resized
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ class Coder:
     ) -> EncodeStats:
         """Go over the video once, for the `last` time or not."""
         frames = self._material.frames(last)
+        frames = with_weights(frames, options.roi, self._material.format, self._limits, self._tell)
         first = next(frames, None)
         if first is None:
             raise InputError("there are no frames to encode")

@@ -28,6 +28,8 @@ from imfcodec.codec.source import FrameSource, GroupForecast
 from imfcodec.errors import ImfError, InputError, ModelError, UsageError, WorkerError
 from imfcodec.frames import Frame
 from imfcodec.limits import Limits
+from imfcodec.video.notes import Notes
+from imfcodec.video.regions import with_weights
 from imfcodec.video.scaling import resized
 from imfcodec.workers import Worker, WorkerLostError, first_ready
 
@@ -110,7 +112,9 @@ class GroupCoder:
     def _open(self) -> FrameSource:
         self._opened.close()
         _, footage = self._opened.enter_context(open_footage(self._location, self._options, self._limits))
-        frames = resized(footage.frames(), self._header.format.width, self._header.format.height)
+        silent = Notes(self._location, None)  # the process that has the jobs says it
+        counting = with_weights(footage.frames(), self._options.roi, footage.format, self._limits, silent)
+        frames = resized(counting, self._header.format.width, self._header.format.height)
         return FrameSource(frames, scene_cuts=self._options.scene_cuts, key_interval=self._options.longest_group)
 
     def _code(self, source: FrameSource) -> Iterator[VideoPacket]:

@@ -77,6 +77,19 @@ codec_options = options(
         help="Weight of sameness along the motion, in slow and placebo.",
     ),
     click.option(
+        "--roi",
+        multiple=True,
+        metavar="X,Y,W,H|face|MASK",
+        help="What counts most: rectangles (repeat it), faces, or a picture or video whose grey level is the weight.",
+    ),
+    click.option(
+        "--roi-strength",
+        type=click.FloatRange(1, 1000),
+        default=16,
+        show_default=True,
+        help="How many times as much errors count there as elsewhere.",
+    ),
+    click.option(
         "--audio",
         default="copy",
         show_default=True,

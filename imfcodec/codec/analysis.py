@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
+from imfcodec.codec.weighing import Sparing, Weights, weighed
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.executor import Executor, Known, Part, Qindices
 from imfcodec.models.network import ImfNetwork
@@ -12,9 +15,9 @@ from imfcodec.nn.quantize import bit_price
 MIDDLE_SHARE = 0.7  # of what the middle of an interval is worse than its ends, how much the mean of its frames is
 
 
-def squared_error(picture: Picture, target: Picture) -> float:
-    """Mean over luma, of samples 0..1."""
-    return float((picture.luma - target.luma).square().mean())
+def squared_error(picture: Picture, target: Picture, weights: torch.Tensor | None = None) -> float:
+    """Mean over luma, of samples 0..1, times the weights of their places."""
+    return float(weighed((picture.luma - target.luma).square(), weights).mean())
 
 
 class ChunkTrial:
@@ -22,15 +25,26 @@ class ChunkTrial:
 
     Args:
         frames: originals by position, that of the anchor at 0 included if intervals are tried.
+        weights: of their places.
     """
 
     def __init__(
-        self, network: ImfNetwork, tables: PriorTables, qindices: Qindices, frames: Mapping[int, Picture]
+        self,
+        network: ImfNetwork,
+        tables: PriorTables,
+        qindices: Qindices,
+        frames: Mapping[int, Picture],
+        weights: Weights | None = None,
     ) -> None:
-        self._executor = Executor(network, SymbolWriter(tables), self._count)  # nobody needs what it writes
-        self._qindices, self._frames = qindices, frames
+        self._network, self._tables, self._qindices = network, tables, qindices
+        self._frames, self._weights = frames, weights or {}
+        self._executor = self._open(self._weights)
         self._bits = 0.0
         self._ends: dict[int, tuple[Known, float]] = {}
+
+    def _open(self, weights: Weights) -> Executor:
+        writer = SymbolWriter(self._tables)  # nobody needs what it writes
+        return Executor(self._network, writer, self._count, Sparing(self._network, self._tables, weights))
 
     def _count(self, _steps: Sequence[Step], _part: Part, bits: float) -> None:
         self._bits += bits
@@ -48,7 +62,8 @@ class ChunkTrial:
         """
         _, golden = self._end(position, anchor)
         self._bits, frame = 0.0, self._frames[position]
-        known = {position: self._executor.key(self._qindices.golden, frame, frame)}
+        weights = {0: self._weights[position]} if position in self._weights else {}
+        known = {position: self._open(weights).key(self._qindices.golden, frame, frame)}
         ((step,),) = golden_levels(Chunk(position, True))
         return self._error(known, position) + self._price(step) * self._bits < golden
 
@@ -101,7 +116,7 @@ class ChunkTrial:
     def _interval_cost(self, step: Step, known: dict[int, Known]) -> float:
         left, right = step.references
         (picture,) = self._executor.render([step], known, self._qindices)
-        middle = squared_error(picture, self._frames[step.position])
+        middle = self._error_of(picture, step.position)
         if right - left == 2:
             return middle
         ends = (self._error(known, left) + self._error(known, right)) / 2
@@ -110,4 +125,7 @@ class ChunkTrial:
     def _error(self, known: Mapping[int, Known], position: int) -> float:
         reference = known[position].reference
         assert reference is not None, "ends of intervals are golden frames or anchors"
-        return squared_error(reference.picture, self._frames[position])
+        return self._error_of(reference.picture, position)
+
+    def _error_of(self, picture: Picture, position: int) -> float:
+        return squared_error(picture, self._frames[position], self._weights.get(position))

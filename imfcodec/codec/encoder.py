@@ -1,6 +1,6 @@
 """Frames to packets."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -14,11 +14,12 @@ from imfcodec.codec.control import Control
 from imfcodec.codec.decoder import shown
 from imfcodec.codec.effort import PRESETS, Effort
 from imfcodec.codec.groups import Group
-from imfcodec.codec.planes import to_frames, to_picture
+from imfcodec.codec.planes import to_frames, to_picture, to_weights
 from imfcodec.codec.quantisers import to_qindices
 from imfcodec.codec.refine import Refiner
 from imfcodec.codec.settings import EncoderSettings
 from imfcodec.codec.source import FrameSource
+from imfcodec.codec.weighing import Weights
 from imfcodec.frames import Frame
 from imfcodec.latents.symbols import SymbolWriter
 from imfcodec.models.executor import Executor, Known, Observer
@@ -28,6 +29,7 @@ from imfcodec.nn.quantize import QINDEX_LEVELS
 from imfcodec.zoo import LoadedModel
 
 Coded = TypeVar("Coded")
+Original = tuple[Frame, Picture]
 
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
@@ -107,10 +109,8 @@ class Encoder:
     def _tune(self, settings: EncoderSettings, point: OperatingPoint) -> None:
         self.settings, self.point = settings, point
         self._qindices = to_qindices(point.quantisers, self.model.device)
-        self._refiner: Refiner | None = None
-        if self._effort.refines:
-            weights = {"spatial": settings.spatial, "temporal": settings.temporal}
-            self._refiner = Refiner(self.model, self._effort, point.quantisers.golden, **weights)
+        terms = {"spatial": settings.spatial, "temporal": settings.temporal}
+        self._refiner = Refiner(self.model, self._effort, point.quantisers.golden, **terms)
 
     def encode(self, frames: Iterator[Frame]) -> Iterator[VideoPacket]:
         """Yield the packets of `frames`, in file order; low delay takes no frame before it has yielded the last one."""
@@ -125,18 +125,18 @@ class Encoder:
 
     @torch.no_grad()  # not inference mode, whose tensors cannot take part in a descent
     def _encode_group(self, first: Frame, source: FrameSource) -> Iterator[VideoPacket]:
-        key = self._picture([first])
+        key = first, self._picture([first])
         with self.model.autocast():
-            group, packet = self._agree(lambda: self._encode_key([first], key))
+            group, packet = self._agree(partial(self._encode_key, *key))
         self._choices.note(Choice(1, opens=True))
         reference = group.known[0].reference
         self._rebuild([first], [reference.picture] if reference else [])
         yield packet
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
-        waiting: list[tuple[Frame, Picture]] = []
+        waiting: list[Original] = []
         while waiting := waiting + [(f, self._picture([f])) for f in source.take(span - len(waiting))]:
             with self.model.autocast():
-                length, ends = self._extent(group, [key, *(picture for _, picture in waiting)])
+                length, ends = self._extent(group, [key, *waiting])
                 if ends:
                     source.give_back([frame for frame, _ in waiting[length:]])
                     waiting = waiting[:length]
@@ -150,7 +150,7 @@ class Encoder:
                 self._rebuild([frame for frame, _ in chunk], pictures)
                 group.pass_over(executor, coded)
             yield packet
-            key = chunk[-1][1]
+            key = chunk[-1]
 
     def _agree(self, code: Callable[[], tuple[Coded, VideoPacket]]) -> tuple[Coded, VideoPacket]:
         """Code a packet at the quality that the control wants, again where it is not content."""
@@ -166,44 +166,43 @@ class Encoder:
             settings = replace(self.settings, quality=quality)
             self._tune(settings, operating_point(settings))
 
-    def _extent(self, group: Group[Known], pictures: list[Picture]) -> tuple[int, bool]:
+    def _extent(self, group: Group[Known], originals: list[Original]) -> tuple[int, bool]:
         """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
 
         Args:
-            pictures: the original of the anchor and those of the frames.
+            originals: that of the anchor and those of the frames.
         """
-        count = len(pictures) - 1
+        count = len(originals) - 1
         resilience, is_live = self.settings.resilience, self.settings.structure == "low-delay"
         if coming := self._choices.coming:
             return (0, True) if coming.opens else (min(count, coming.length), resilience and not is_live)
         if resilience and is_live:
             return (0, True) if self._next_chunk(group, 1).golden else (count, False)
-        frames = {group.before + i: picture for i, picture in enumerate(pictures)}
-        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
+        frames = {group.before + i: original for i, original in enumerate(originals)}
+        trial = self._trial(_pictures(frames), self._weights(frames))
         length = self._length(group, trial, count)
         fall = self._fall(group, trial, length)
         return (length, resilience) if fall is None else (fall, True)
 
-    def _encode_key(self, frames: list[Frame], picture: Picture) -> tuple[Group[Known], VideoPacket]:
+    def _encode_key(self, frame: Frame, picture: Picture) -> tuple[Group[Known], VideoPacket]:
+        self._refiner.look_at({0: picture}, self._weights({0: (frame, picture)}))
         executor, writer = self._open()
         known = executor.key(torch.tensor([self.point.key], device=self.model.device), picture, picture)
-        return Group.open(known), self._packet(PacketKind.KEY, frames, writer)
+        return Group.open(known), self._packet(PacketKind.KEY, [frame], writer)
 
-    def _encode_chunk(
-        self, group: Group[Known], frames: list[tuple[Frame, Picture]], anchor: Picture
-    ) -> tuple[Chunk, VideoPacket]:
+    def _encode_chunk(self, group: Group[Known], coming: list[Original], anchor: Original) -> tuple[Chunk, VideoPacket]:
         """Encode what comes next; `anchor` is the original of the group's anchor, offline."""
-        pictures = {group.before + i + 1: picture for i, (_, picture) in enumerate(frames)}
-        originals = {0: anchor, **pictures} if group.before == 0 else pictures
-        if self._refiner is not None:
-            self._refiner.look_at(originals)
+        originals = {group.before + i + 1: original for i, original in enumerate(coming)}
+        originals |= {0: anchor} if group.before == 0 else {}
+        pictures = _pictures(originals)
+        self._refiner.look_at(pictures, self._weights(originals))
         executor, writer = self._open()
-        chunk = self._next_chunk(group, len(frames))
+        chunk = self._next_chunk(group, len(coming))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, self._qindices, pictures)
-            chunk = self._split(chunk, group, executor, originals)
+            chunk = self._split(chunk, group, executor, pictures)
             writer.flags = chunk.splits
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
@@ -211,7 +210,7 @@ class Encoder:
         kind = PacketKind.CHUNK
         if self.settings.structure == "low-delay":
             kind = PacketKind.DELAY_GOLDEN if chunk.golden else PacketKind.DELAY_TOKEN
-        return chunk, self._packet(kind, [frame for frame, _ in frames], writer, golden=chunk.golden)
+        return chunk, self._packet(kind, [frame for frame, _ in coming], writer, golden=chunk.golden)
 
     def _rebuild(self, frames: Sequence[Frame], pictures: Iterable[Picture]) -> None:
         """Show what becomes of frames, if anybody wants to see it."""
@@ -252,10 +251,10 @@ class Encoder:
         tail = length <= SHORT_TAIL and length < self.point.interval and self.settings.quality < TAIL_BELOW
         return Chunk(length, not tail, before=group.before)
 
-    def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, frames: dict[int, Picture]) -> Chunk:
+    def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, pictures: Mapping[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
         coming = self._choices.coming
-        trial = ChunkTrial(self.model.network, self.model.tables, self._qindices, frames)
+        trial = self._trial(pictures, self._refiner.weights)
         while intervals := undecided(chunk):
             depth, decided = len(golden_levels(chunk)), len(chunk.splits)
             if coming:
@@ -264,8 +263,11 @@ class Encoder:
                 flags = tuple(self.point.split and trial.pays(i, depth, group.known) for i in intervals)
             chunk = replace(chunk, splits=(*chunk.splits, *flags))
             if any(flags):
-                executor.run(golden_levels(chunk)[-1], group.known, self._qindices, frames)
+                executor.run(golden_levels(chunk)[-1], group.known, self._qindices, pictures)
         return chunk
+
+    def _trial(self, pictures: Mapping[int, Picture], weights: Weights) -> ChunkTrial:
+        return ChunkTrial(self.model.network, self.model.tables, self._qindices, pictures, weights)
 
     def _open(self) -> tuple[Executor, SymbolWriter]:
         writer = SymbolWriter(self.model.tables)
@@ -284,5 +286,15 @@ class Encoder:
             key_qindex=self.point.key if kind is PacketKind.KEY else 0,
         )
 
+    def _weights(self, originals: Mapping[int, Original]) -> Weights:
+        """The weights of frames, as far as they have any."""
+        strength, device = self.settings.roi_strength, self.model.device
+        found = {position: to_weights(frame, strength, device) for position, (frame, _) in originals.items()}
+        return {position: weights for position, weights in found.items() if weights is not None}
+
     def _picture(self, frames: Sequence[Frame]) -> Picture:
         return to_picture(frames, self.model.device)
+
+
+def _pictures(originals: Mapping[int, Original]) -> dict[int, Picture]:
+    return {position: picture for position, (_, picture) in originals.items()}

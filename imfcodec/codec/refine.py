@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imfcodec.codec.consistency import Movements, Similarities
 from imfcodec.codec.effort import Effort
+from imfcodec.codec.weighing import Sparing, Weights, weighed
 from imfcodec.latents.estimate import SymbolEstimator
 from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.coding import Condition, Role, SymbolCoder
@@ -32,11 +33,11 @@ SMALLEST_COST = 1e-8  # squared error far below one 8-bit level
 Trial = Callable[[list[Tensor]], tuple[Picture, Tensor]]
 """The decoded pictures and the bits [B] of some values."""
 Term = Callable[[Picture], Tensor]
-"""What decoded pictures cost beside rate and squared error, [B], as a share of these."""
+"""A cost of decoded pictures, [B]: squared error, or a term beside it and rate, as a share of these."""
 
 
-class Refiner:
-    """The `models.executor.Search` of presets that refine.
+class Refiner(Sparing):
+    """The `models.executor.Search` of presets; those that do not refine only spare symbols, if frames have weights.
 
     Args:
         golden: quantiser index of golden frames; it sets what a bit is worth in token frames too, which nothing else
@@ -47,7 +48,8 @@ class Refiner:
     def __init__(
         self, model: LoadedModel, effort: Effort, golden: int, *, spatial: float = 0.0, temporal: float = 0.0
     ) -> None:
-        self._network, self._effort = model.network, effort
+        super().__init__(model.network, model.tables, {})
+        self._effort = effort
         self._estimator = SymbolEstimator(model.tables, model.device)
         self._token_price = TOKEN_PRICE * bit_price(torch.tensor([golden], device=model.device))
         self._spatial, self._temporal = spatial, temporal
@@ -55,9 +57,13 @@ class Refiner:
         self._originals: Mapping[int, Picture] = {}
         self._shown: dict[int, Picture] = {}
 
-    def look_at(self, originals: Mapping[int, Picture]) -> None:
-        """Get ready for a chunk; `originals` by position, that of the anchor at 0 included where it is at hand."""
-        self._originals, self._shown = originals, {}
+    def look_at(self, originals: Mapping[int, Picture], weights: Weights) -> None:
+        """Get ready for a key frame, at 0, or a chunk.
+
+        Args:
+            originals: by position, that of the anchor at 0 included where it is at hand.
+        """
+        self._originals, self._shown, self.weights = originals, {}, weights
 
     def find_token(
         self,
@@ -87,7 +93,8 @@ class Refiner:
 
         start = [(token.g - guess.g) / sizes.g, cosine_transform(token.u - guess.u) / sizes.u]
         term = self._term(target, steps, known)
-        best = self._descend(start, trial, target, self._token_price, term, self._effort.token_steps, TOKEN_RATE)
+        error = self._error(target, steps)
+        best = self._descend(start, trial, error, self._token_price, term, self._effort.token_steps, TOKEN_RATE)
         best = [values.round() for values in best]
         if self._movements is not None:
             shown, _ = trial(best)
@@ -106,14 +113,14 @@ class Refiner:
     ) -> tuple[Tensor, Tensor]:
         """Refine y and z of key and golden frames, and code them."""
         if not self._effort.latent_steps:
-            return self._network.code_latent(coder, condition, aligned, near, target)
+            return super().code_latent(steps, coder, condition, aligned, near, target)
         prior, encoder = self._network.latent_prior, self._network.dense_feature_encoder
         sizes = prior.step_sizes(condition)
         context = LatentContext(space_to_depth(to_patches(aligned.picture)), aligned.features, near)
 
         def code(values: list[Tensor], coder: SymbolCoder) -> tuple[Tensor, Tensor]:
             y, z = values
-            return prior.code(coder, condition, context, y * sizes[:, :, None, None], z)
+            return prior.code(self._spare(coder, steps), condition, context, y * sizes[:, :, None, None], z)
 
         def trial(values: list[Tensor]) -> tuple[Picture, Tensor]:
             y, _ = code(values, self._estimator)
@@ -121,9 +128,13 @@ class Refiner:
 
         y = encoder(target, aligned.picture, qindex_fraction(condition.qindex))
         start = [y / sizes[:, :, None, None], encoder.hyper_latent(y, sizes)]
-        price, term = bit_price(condition.qindex), self._term(target)
-        best = self._descend(start, trial, target, price, term, self._effort.latent_steps, LATENT_RATE)
+        price, term, error = bit_price(condition.qindex), self._term(target), self._error(target, steps)
+        best = self._descend(start, trial, error, price, term, self._effort.latent_steps, LATENT_RATE)
         return code(best, coder)
+
+    def _error(self, target: Picture, steps: Sequence[Step]) -> Term:
+        weights = self._weights_of(steps)
+        return lambda picture: squared_error(picture, target, weights)
 
     def _term(self, target: Picture, steps: Sequence[Step] = (), known: Mapping[int, Known] | None = None) -> Term:
         """FRESCO's terms, weighted; the temporal one for token frames alone."""
@@ -144,7 +155,7 @@ class Refiner:
         self,
         start: list[Tensor],
         trial: Trial,
-        target: Picture,
+        error: Term,
         price: Tensor,
         term: Term,
         steps: int,
@@ -159,7 +170,7 @@ class Refiner:
             self._estimator.hardness = min(1.0, number / (SOFT_SHARE * steps)) if number else 1.0
             with torch.enable_grad():
                 picture, bits = trial(values)
-                cost = squared_error(picture, target) + price * bits / target.luma[0].numel()
+                cost = error(picture) + price * bits / picture.luma[0].numel()
                 loss = (cost + SMALLEST_COST).log() + term(picture)
                 loss.sum().backward()
             if self._estimator.hardness == 1:
@@ -173,7 +184,7 @@ class Refiner:
         return best
 
 
-def squared_error(picture: Picture, target: Picture) -> Tensor:
-    """Per luma pixel, [B], Y + (U + V) / 8 as the patches of `nn.picture` weigh them."""
-    luma = (picture.luma - target.luma).square().mean((1, 2, 3))
-    return luma + (picture.chroma - target.chroma).square().mean((1, 2, 3)) * CHROMA_GAIN**2 / 2
+def squared_error(picture: Picture, target: Picture, weights: Tensor | None = None) -> Tensor:
+    """Per luma pixel, [B], Y + (U + V) / 8 as the patches of `nn.picture` weigh them, and as `weights` weigh places."""
+    luma = weighed((picture.luma - target.luma).square(), weights).mean((1, 2, 3))
+    return luma + weighed((picture.chroma - target.chroma).square(), weights).mean((1, 2, 3)) * CHROMA_GAIN**2 / 2

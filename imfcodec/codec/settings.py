@@ -29,6 +29,8 @@ class EncoderSettings:
         preset: how much work goes into it, one of `codec.effort.PRESETS`.
         spatial, temporal: weights of what a preset that refines holds to beside rate and squared error, for less
             flicker, see `codec.consistency`.
+        roi_strength: how many times as much squared error counts where a frame's `weight` is 255 as where it is 0,
+            1..1000.
     """
 
     quality: float = 50
@@ -40,6 +42,7 @@ class EncoderSettings:
     preset: str = "medium"
     spatial: float = 0.0
     temporal: float = 0.0
+    roi_strength: float = 16.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
@@ -52,6 +55,8 @@ class EncoderSettings:
             raise UsageError(f"key interval {self.key_interval} is not at least 1")
         if self.preset not in PRESETS:
             raise UsageError(f"preset {self.preset!r} is unknown; use one of: {', '.join(PRESETS)}")
+        if not 1 <= self.roi_strength <= MAX_WEIGHT:
+            raise UsageError(f"--roi-strength {self.roi_strength:g} is not within 1..{MAX_WEIGHT}")
         for name, weight in (("spatial", self.spatial), ("temporal", self.temporal)):
             if not 0 <= weight <= MAX_WEIGHT:
                 raise UsageError(f"{name} weight {weight} is not within 0..{MAX_WEIGHT}")

@@ -11,7 +11,7 @@ from imfcodec.latents.symbols import PriorTables
 from imfcodec.models.coding import Table
 
 
-class _Lengths:
+class CodeLengths:
     """Code lengths of one group of tables, for tensors."""
 
     def __init__(self, tables: CodingTables, device: torch.device) -> None:
@@ -38,7 +38,7 @@ class SymbolEstimator:
 
     def __init__(self, tables: PriorTables, device: torch.device) -> None:
         self.hardness = 1.0
-        self._lengths = {table: _Lengths(tables[table], device) for table in Table}
+        self._lengths = {table: CodeLengths(tables[table], device) for table in Table}
         self._bits: Tensor | float = 0.0
 
     def code(self, values: Tensor | None, rows: Tensor, table: Table) -> Tensor:

@@ -39,7 +39,8 @@ def resized(frames: Iterable[Frame], width: int, height: int) -> Iterator[Frame]
         if frame.y.shape == (height, width):
             yield frame
         else:
-            yield replace(_rescale(scaler, frame, width, height, _LANCZOS), concealed=frame.concealed)
+            scaled = _rescale(scaler, frame, width, height, _LANCZOS)
+            yield replace(scaled, concealed=frame.concealed, weight=frame.weight)
 
 
 def upright(frame: Frame, video: VideoFormat) -> tuple[Frame, VideoFormat]:

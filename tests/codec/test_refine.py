@@ -2,6 +2,7 @@
 
 import sys
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -74,7 +75,8 @@ def test_the_best_rounded_value_on_the_way_is_kept(model):
 
     start = [torch.tensor([[3.4], [0.1]])]
     price, term = torch.ones(2), lambda picture: torch.zeros(2)
-    (best,) = refiner._descend(start, trial, target, price, term, 20, 0.3)
+    error = partial(squared_error, target=target)
+    (best,) = refiner._descend(start, trial, error, price, term, 20, 0.3)
     assert start[0].tolist() == [[pytest.approx(3.4)], [pytest.approx(0.1)]], "the start stays as it is"
     assert abs(float(best[0].round())) < 2 and float(best[1].round()) == 0
     whole = [torch.allclose(values, values.round(), atol=1e-5) for values in seen]

@@ -110,6 +110,9 @@ def test_a_new_model_is_a_transform_codec():
     outcome, known = Rollout(model).key(picture, torch.tensor([255]))
     assert (outcome.picture.luma - picture.luma).square().mean() < 1e-4
     assert outcome.bits.item() > 0 and torch.equal(known.reference.picture.luma, outcome.picture.luma)
+    y = network.dense_feature_encoder(picture, Aligned.nothing(picture, DEFAULT).picture, torch.ones(1))
+    strongest = y.square().mean((0, 2, 3)).topk(4).indices
+    assert sorted((strongest // (DEFAULT.latent_channels // 4)).tolist()) == [0, 1, 2, 3], "one in each quarter"
 
 
 def test_a_key_frame_is_predicted_from_nothing(network):
