@@ -58,12 +58,13 @@ def open_sound(clip: ClipReader | EditedClip, options: EncodeOptions, tell: Note
     """The sound of a clip as the options want it."""
     if clip.audio is None:
         return Sound()
-    if options.audio == "copy" and can_copy(clip.audio):
+    if options.audio == "copy" and can_copy(clip.audio) and not clip.sound_changes:
         return Sound(clip.audio, clip.audio_packets())
     asked = options.opus_bitrate
     bitrate = usual_opus_bitrate(clip.audio.channels) if asked is None else asked
     if options.audio == "copy":
-        tell([_opus_line(clip.audio, "cannot be copied", bitrate) + " (--audio opus:RATE for another rate)"])
+        reason = "changes midway" if clip.sound_changes else "cannot be copied"
+        tell([_opus_line(clip.audio, reason, bitrate) + " (--audio opus:RATE for another rate)"])
     opus = OpusEncoder(clip.audio.channels, bitrate)
     return Sound(opus.track, opus.encode_all(clip.decoded_audio()))
 

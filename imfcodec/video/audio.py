@@ -48,6 +48,7 @@ _MATROSKA_CODECS = {
 
 
 # What MP4 cannot hold of these.
+_MIN_MP3_RATE_IN_MP4 = 16_000
 _HELD_BY = {".mp4": set(_MATROSKA_CODECS) - {"pcm_u8"}}
 
 
@@ -59,6 +60,8 @@ def usual_opus_bitrate(channels: int) -> int:
 def can_copy(track: AudioTrack, suffix: str | None = None) -> bool:
     """Whether packets of a track can go from file to file as they are; with `suffix`, into a file of that kind too."""
     if track.codec not in _MATROSKA_CODECS or not is_sane(track):
+        return False
+    if suffix == ".mp4" and track.codec == "mp3" and track.sample_rate < _MIN_MP3_RATE_IN_MP4:
         return False
     return suffix is None or track.codec in _HELD_BY.get(suffix.lower(), _MATROSKA_CODECS)
 
@@ -99,6 +102,18 @@ def add_copied_stream(container: OutputContainer, track: AudioTrack) -> AudioStr
     return stream
 
 
+def channels_of(context: AudioCodecContext) -> int:
+    """Number of channels of a decoder that is not open yet, which from now on come in FFmpeg's own order.
+
+    PyAV frees the memory of any other order (QuickTime has some) once for every look at it, and with every frame.
+    """
+    layout = context.layout
+    channels = layout.nb_channels
+    if "(" in layout.name:
+        context.layout = _LAYOUTS.get(channels, f"{channels} channels")
+    return channels
+
+
 def track_of(stream: AudioStream, name: str) -> AudioTrack:
     """Describe the audio stream of an opened input file; `name` names the file in errors.
 
@@ -112,7 +127,7 @@ def track_of(stream: AudioStream, name: str) -> AudioTrack:
     return AudioTrack(
         codec=context.codec.canonical_name,
         sample_rate=context.sample_rate,
-        channels=context.layout.nb_channels,
+        channels=channels_of(context),
         time_base=Fraction(base.numerator, base.denominator),
         extradata=bytes(context.extradata or b""),
     )
@@ -124,18 +139,32 @@ def read_packets(
     """Turn the packets of a sound track, in file order, into packets with strictly rising stamps.
 
     Args:
-        packets: of one track; those without a stamp follow on the one before.
+        packets: of one track; those without a stamp follow on the one before, those that an edit list skips are
+            left out.
         time_base: seconds per tick of the packets.
         offset: seconds to take off every stamp.
     """
     shift, end = round(offset / time_base), None
     last: int | None = None
-    for packet in packets:
+    for packet in _played(packets):
         stamp = packet.pts if packet.pts is not None else packet.dts
         pts = (end or 0) if stamp is None else stamp - shift
         last = pts if last is None else max(pts, last + 1)
         end = last + (packet.duration or 0)
         yield AudioPacket(last, packet.duration or 0, bytes(packet))
+
+
+def _played(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+    """Yield the packets that an edit list does not skip, after the last one before them: decoders need it to start."""
+    before, started = None, False
+    for packet in packets:
+        if packet.is_discard:
+            before = None if started else packet
+            continue
+        if before is not None:
+            yield before
+        before, started = None, True
+        yield packet
 
 
 class SoundDecoder:
@@ -150,6 +179,7 @@ class SoundDecoder:
     """
 
     def __init__(self, context: AudioCodecContext, base: Fraction, shift: int = 0) -> None:
+        channels_of(context)
         self._context, self._base, self._shift = context, base, shift
         self._count, self._reason = 0, ""
         self.lost = 0

@@ -67,6 +67,7 @@ class EditedClip:
     def __init__(self, clip: ClipReader, frames: Callable[[], Iterator[Frame]], edits: Edits) -> None:
         self._clip, self._source, self._edits = clip, frames, edits
         self.audio = clip.audio
+        self.sound_changes = clip.sound_changes
         self.variable_rate = clip.variable_rate and edits.fps is None
         self._offset = Fraction(0)
         self._first_pass: Iterator[Frame] | None

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import av
 
+from imfcodec.video.adts import read_adts_head
 from imfcodec.video.timeline import Stamps
 
 # A damaged file that ends so much earlier than it claims lacks its end.
@@ -31,8 +32,10 @@ class Journal:
         discontinuities: how often the clock of the source jumped.
         interlaced: pictures marked as interlaced.
         sizes: sizes of the pictures in pixels, in order of appearance.
+        aspects: shapes of a pixel that the pictures say they have, width / height, in order of appearance.
         extras: further things that pictures carry: "transparency", "HDR metadata", "captions".
         damaged_sound: damaged packets of the sound track.
+        sound_kinds: what the packets of AAC say of themselves, where each of them does.
         complaints: what FFmpeg found wrong with the container itself.
         sound_start: stamp of the first packet of the sound track, in seconds; None before there is one.
         cut_off: whether the source ends too early.
@@ -43,8 +46,10 @@ class Journal:
     discontinuities: int = 0
     interlaced: int = 0
     sizes: dict[tuple[int, int], None] = field(default_factory=dict)
+    aspects: dict[Fraction, None] = field(default_factory=dict)
     extras: dict[str, None] = field(default_factory=dict)
     damaged_sound: int = 0
+    sound_kinds: set[bytes] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
     sound_start: Fraction | None = None
     cut_off: bool = False
@@ -58,7 +63,7 @@ class Journal:
         self.sizes[picture.width, picture.height] = None
         if "transparency" not in self.extras and _is_transparent(picture):
             self.extras["transparency"] = None
-        kinds = {data.type.name for data in picture.side_data}  # type: ignore[attr-defined]
+        kinds = _side_data_kinds(picture)
         if kinds & _HDR_SIDE_DATA:
             self.extras["HDR metadata"] = None
         if kinds & _CAPTION_SIDE_DATA:
@@ -77,6 +82,9 @@ class Journal:
         """Note a packet of the sound track."""
         time = packet.pts if packet.pts is not None else packet.dts
         self.damaged_sound += packet.is_corrupt
+        head = read_adts_head(bytes(packet)) if packet.stream.codec_context.name == "aac" else None
+        if head:
+            self.sound_kinds.add(head.config)
         if self.sound_start is None and time is not None and packet.time_base:
             self.sound_start = time * packet.time_base
 
@@ -96,7 +104,15 @@ class Journal:
         self.damaged.add((1 << 64) + len(self.stamps.times) + len(self.damaged) if time is None else time)
 
 
+def _side_data_kinds(picture: av.VideoFrame) -> set[str]:
+    """What a picture carries besides its pixels; nothing where PyAV does not know one of the kinds (Exif)."""
+    try:
+        return {data.type.name for data in picture.side_data}  # type: ignore[attr-defined]
+    except ValueError:
+        return set()
+
+
 def _is_transparent(picture: av.VideoFrame) -> bool:
-    if not any(component.is_alpha for component in picture.format.components):
+    if not picture.format.has_palette and not any(component.is_alpha for component in picture.format.components):
         return False
     return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)

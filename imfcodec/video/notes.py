@@ -49,6 +49,9 @@ def picture_notes(journal: Journal, timeline: Timeline, deinterlace: bool | None
     if len(journal.sizes) > 1:
         sizes = [f"{width}x{height}" for width, height in journal.sizes]
         notes.append(f"the size changes ({', '.join(sizes[:4])}): everything is scaled to {sizes[0]}")
+    if len(journal.aspects) > 1:
+        shapes = [f"{aspect.numerator}:{aspect.denominator}" for aspect in journal.aspects]
+        notes.append(f"the shape of a pixel changes ({', '.join(shapes[:4])}): only one is kept")
     if journal.discontinuities:
         times = f"{journal.discontinuities} times" if journal.discontinuities > 1 else "once"
         notes.append(f"its time stamps jump {times}: they go on from there without a gap")
@@ -63,7 +66,7 @@ def damage_notes(journal: Journal, repeated: int) -> list[str]:
     if journal.damaged_sound:
         notes.append(f"{journal.damaged_sound} damaged packets of sound")
     if journal.complaints:
-        notes.append(f"damaged between the frames, some may be lost ({journal.complaints[0][:60]})")
+        notes.append(f"damaged, frames may be lost or wrong ({journal.complaints[0][:60]})")
     if journal.cut_off:
         notes.append(f"cut off: what there is ends after {len(journal.stamps.times)} frames; get the file again")
     return notes

@@ -34,11 +34,12 @@ from imfcodec.video.journal import Journal
 from imfcodec.video.notes import container_notes, damage_notes, picture_notes
 from imfcodec.video.planes import FULL_RANGE, range_number, view_plane
 from imfcodec.video.source import (
+    USELESS,
     RawSpec,
     Source,
     SourceOptions,
     claimed_end,
-    container_complaints,
+    complaints,
     is_headerless,
     rebased_packets,
 )
@@ -49,6 +50,8 @@ __all__ = ["ClipReader", "RawSpec", "SourceOptions", "is_headerless", "open_clip
 
 _DEFAULT_BASE = Fraction(1, 1000)
 _PLANAR_420 = {"yuv420p", "yuvj420p"}
+# Codecs whose headers give the ticks of a clock for a frame rate.
+_TICK_RATED = {"mpeg4"}
 
 # H.273 code point and swscale's number alike.
 _BT709 = 1
@@ -183,7 +186,7 @@ class ClipReader:
         with self._source.open() as container:
             video = self._source.video_stream(container, self._video_index)
             audio = None if self._audio_index is None else _audio_stream(container, self._audio_index)
-            with container_complaints(container, self._journal):
+            with complaints(container, video, self._journal):
                 for _ in self._limits.counted(self._source.decode(container, video, audio, self._journal)):
                     pass
             self._journal.compare_end(claimed_end(container, video), _fraction(video.time_base) or _DEFAULT_BASE)
@@ -192,6 +195,8 @@ class ClipReader:
 
     def _nothing_to_see(self, stream: VideoStream) -> InputError:
         codec = stream.codec_context.name
+        if self._journal.cut_off:
+            return InputError(f"{self._source.name}: {USELESS}")
         if codec == "webp":
             return InputError(
                 f"{self._source.name}: FFmpeg cannot decode animated WebP; convert it to GIF or PNG first"
@@ -217,6 +222,11 @@ class ClipReader:
     def repeated_frames(self) -> int:
         """Frames that show the one before, for want of a picture of their own."""
         return len(self._timeline.repeats)
+
+    @property
+    def sound_changes(self) -> bool:
+        """Whether rate or channels of the sound change midway in a way that its packets tell but `audio` cannot."""
+        return len(self._journal.sound_kinds) > 1
 
     @property
     def cut_off(self) -> bool:
@@ -314,7 +324,8 @@ def _claimed_rates(stream: VideoStream, wanted: Fraction | None, unstamped: bool
     """Frame rates that speak for themselves, the most trusted first; a guess is best where there are no stamps."""
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if unstamped:
-        rates = [wanted, stream.guessed_rate, stream.codec_context.framerate, stream.average_rate]
+        header = stream.codec_context.framerate if stream.codec_context.name not in _TICK_RATED else None
+        rates = [wanted, header, stream.guessed_rate, stream.average_rate]
     return [rate for rate in map(_fraction, rates) if rate] or [Fraction(25)]
 
 

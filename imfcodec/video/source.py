@@ -29,9 +29,14 @@ from imfcodec.video.series import is_series, list_series
 from imfcodec.video.timeline import Rebaser, StampGuesser
 from imfcodec.video.truncation import CountingReader, ends_early, y4m_ends_early
 
+# What a file is called that ends before its first picture.
+USELESS = "is cut off before what its reader needs, nothing of it can be used; get the file again"
+
 _RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
 # FFmpeg shows almost any file as text art; nobody means that by "video".
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+# FFmpeg's line about a file that does not say how long it is, and ends within something.
+_CUT_OFF_LINE = "File ended prematurely"
 # Formats whose pictures follow each other evenly, and whose number FFmpeg knows from the start.
 _EVEN_FORMATS = {"yuv4mpegpipe", "rawvideo"}
 
@@ -145,10 +150,13 @@ class Source:
         return container
 
     def _complaint(self) -> str:
+        file = self._path if self.series is None else None
+        if file is not None and os.path.isfile(file) and not file.stat().st_size:
+            return "is empty; get the file again"
         if self.name.endswith(".imf"):
             return "is no video; turn streams into one first: imfcodec decode"
-        if self.series is None and self._path is not None and ends_early(self._path):
-            return "is cut off before what its reader needs, nothing of it can be used; get the file again"
+        if file is not None and ends_early(file):
+            return USELESS
         if self._raw is not None:
             return "cannot be read as headerless video; check size, frame rate and pixel format"
         return "is not a Y4M stream" if self.is_stream else "is not a readable video"
@@ -210,6 +218,8 @@ class Source:
             for picture in _decode_packet(video, packet, journal):
                 count += 1
                 journal.note_picture(picture, guess(picture.pts, picture.dts))
+                if aspect := video.codec_context.sample_aspect_ratio:
+                    journal.aspects[Fraction(aspect.numerator, aspect.denominator)] = None
                 yield picture
         if container.format.name == "yuv4mpegpipe" and self._y4m_ends_early(count, frame_bytes):
             journal.cut_off = True
@@ -282,11 +292,11 @@ def _decode_packet(video: VideoStream, packet: av.Packet | None, journal: Journa
 
 
 @contextlib.contextmanager
-def container_complaints(container: InputContainer, journal: Journal) -> Iterator[None]:
-    """Note in `journal` what FFmpeg complains of in a Matroska file: it passes over damage without any other sign."""
-    if "matroska" not in container.format.name:
-        yield
-        return
+def complaints(container: InputContainer, video: VideoStream, journal: Journal) -> Iterator[None]:
+    """Note in `journal` what FFmpeg complains of where it passes over damage without any other sign.
+
+    The decoder of the pictures is heard only if nothing is known to be damaged or missing, which it would tell again.
+    """
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
@@ -296,8 +306,12 @@ def container_complaints(container: InputContainer, journal: Journal) -> Iterato
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skips)
-    own = (text.strip() for _, who, text in lines if who == container.format.name)
-    journal.complaints += [text for text in own if text != "File ended prematurely"]
+    heard = {container.format.name}
+    if not journal.damaged and not journal.cut_off:
+        heard.add(video.codec_context.codec.name)
+    own = [text.strip() for _, who, text in lines if who in heard]
+    journal.cut_off = journal.cut_off or _CUT_OFF_LINE in own
+    journal.complaints += [text for text in own if text != _CUT_OFF_LINE]
 
 
 def claimed_end(container: InputContainer, stream: VideoStream) -> Fraction | None:

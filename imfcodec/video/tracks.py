@@ -9,6 +9,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from imfcodec.errors import InputError, UsageError
+from imfcodec.video.audio import channels_of
 
 _SECOND_CHOICE = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired | Disposition.dub
 
@@ -134,9 +135,9 @@ def _describe(container: InputContainer, stream: Stream, kind: str, number: int)
         language=stream.language if stream.language not in (None, "", "und") else None,
         width=context.width if video else None,
         height=context.height if video else None,
-        frame_rate=_rate(stream) if video else None,
+        frame_rate=_rate(stream) if kind == "video" else None,
         sample_rate=context.sample_rate if audio else None,
-        channels=context.layout.nb_channels if audio else None,
+        channels=channels_of(context) if audio else None,
         duration_seconds=seconds,
     )
 

@@ -13,10 +13,12 @@ _HEAD_BYTES = 4096
 _BOX_HEAD_BYTES = 24
 _MIN_BOX_BYTES = 8
 _ISO_FIRST_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
-_TS_PACKET_BYTES = 188
+_TS_PACKET_BYTES, _TS_MARK = 188, b"\x47"
+_TS_PREFIXES = (0, 4)  # Blu-ray and AVCHD put a time before each packet
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11")
 _OGG_PAGE = b"OggS"
 _GIF_TRAILER = b";"
+_PNG_HEAD, _PNG_END = b"\x89PNG", b"IEND"
 _TAIL_BYTES = 1 << 17  # more than the longest Ogg page
 _FRAME_MARK = b"FRAME\n"
 _EBML_ID = b"\x1a\x45\xdf\xa3"
@@ -60,17 +62,25 @@ def _file_ends_early(file: BinaryIO, length: int) -> bool:
     head = file.read(_HEAD_BYTES)
     if head[4:8] in _ISO_FIRST_BOXES:
         return _ends_within(file, length, _iso_box_size)
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+    if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WEBP"):
         return _ends_within(file, length, _riff_chunk_size)
     if head.startswith(_ASF_HEADER):
         return _ends_within(file, length, _asf_object_size)
     if head.startswith(b"GIF8"):
         return not _tail(file, length).rstrip(b"\0").endswith(_GIF_TRAILER)
+    if head.startswith(_PNG_HEAD):
+        return _PNG_END not in _tail(file, length)
     if head.startswith(_OGG_PAGE):
         return _ogg_ends_early(_tail(file, length))
-    if all(head[at : at + 1] == b"\x47" for at in range(0, 10 * _TS_PACKET_BYTES, _TS_PACKET_BYTES)):
-        return length % _TS_PACKET_BYTES > 0
+    if any(_is_transport(head, prefix) for prefix in _TS_PREFIXES):
+        return not _tail(file, length)[-_TS_PACKET_BYTES:].startswith(_TS_MARK)
     return matroska_ends_early(head, length)
+
+
+def _is_transport(head: bytes, prefix: int) -> bool:
+    """Whether a file consists of transport packets, each after so many bytes."""
+    each = prefix + _TS_PACKET_BYTES
+    return all(head[at : at + 1] == _TS_MARK for at in range(prefix, 10 * each, each))
 
 
 def _ends_within(file: BinaryIO, length: int, size_of: Callable[[bytes], int]) -> bool:

@@ -3,14 +3,19 @@ import threading
 from dataclasses import replace
 from fractions import Fraction
 
+import av
+import numpy as np
 import pytest
 from video_clips import click_and_flash, make_format, make_frames, write_click
 
+from imfcodec.api.options import EncodeOptions
+from imfcodec.api.sound import open_sound
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack
 from imfcodec.video.adts import read_adts_head
 from imfcodec.video.audio import OpusEncoder, can_copy, require_copyable, transcode_opus
-from imfcodec.video.reader import open_clip
+from imfcodec.video.notes import Notes
+from imfcodec.video.reader import open_clip, tracks_of
 from imfcodec.video.writer import open_writer
 
 
@@ -108,6 +113,76 @@ def test_a_video_that_starts_after_its_sound_stays_in_sync(tmp_path):
     copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
     copied_click, copied_flash = click_and_flash(tmp_path / "out.mp4")
     assert copied_flash - copied_click == pytest.approx(flash - click, abs=0.003)
+
+
+def test_sound_that_an_edit_list_skips_stays_away(tmp_path):
+    """But for the packet before the first that plays, which the decoder may need to start."""
+    write_click(tmp_path / "in.mp4", "aac", 48000, 1.0, video_start=0.5)
+    with av.open(str(tmp_path / "in.mp4")) as before, av.open(str(tmp_path / "cut.mp4"), "w") as after:
+        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            if packet.size:
+                shift = round(Fraction(1, 2) / packet.time_base)
+                packet.stream, packet.pts, packet.dts = (
+                    streams[packet.stream.index],
+                    packet.pts - shift,
+                    packet.dts - shift,
+                )
+                after.mux(packet)
+    copy_clip(tmp_path / "cut.mp4", tmp_path / "out.mkv")
+    with open_clip(tmp_path / "cut.mp4") as clip:
+        assert -2048 < next(clip.audio_packets()).pts <= 0
+    (click, flash), (copied_click, copied_flash) = map(click_and_flash, (tmp_path / "cut.mp4", tmp_path / "out.mkv"))
+    assert click == pytest.approx(0.5, abs=0.03) and copied_click - copied_flash == pytest.approx(
+        click - flash, abs=0.003
+    )
+
+
+def write_tone(path, codec, rate, layout, start=0):
+    """A fifth of a second of sound beside a video."""
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("mpeg2video", rate=25), container.add_stream(codec, rate=rate)
+        video.width, video.height, video.pix_fmt, sound.layout = 64, 48, "yuv420p", layout
+        for index in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((72, 64), 40 * index, np.uint8), "yuv420p")
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(picture))
+        channels = av.AudioLayout(layout).nb_channels
+        frame = av.AudioFrame.from_ndarray(np.ones((1, channels * rate // 5), np.int16), "s16", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        for piece in av.AudioResampler(format=sound.format.name, layout=layout, rate=rate).resample(frame):
+            container.mux(sound.encode(piece))
+        container.mux([*sound.encode(None), *video.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("layout", ["7.1", "5.1"])
+def test_quicktime_channels_in_another_order(tmp_path, layout):
+    """Looking twice at such a layout, or at a frame that has it, once ended the process."""
+    path = write_tone(tmp_path / "in.mov", "pcm_s16le", 48000, layout)
+    with open_clip(path) as clip:
+        assert clip.audio.channels == av.AudioLayout(layout).nb_channels
+        assert sum(frame.samples for frame in clip.decoded_audio()) == 9600
+    assert tracks_of(path)[2] == tracks_of(path)[2]
+
+
+def test_slow_mp3_does_not_go_into_mp4(tmp_path):
+    with open_clip(write_tone(tmp_path / "in.mkv", "libmp3lame", 11025, "mono")) as clip:
+        assert can_copy(clip.audio, ".mkv") and not can_copy(clip.audio, ".mp4")
+
+
+def test_sound_that_changes_midway_is_coded_anew(tmp_path):
+    parts = [
+        write_tone(tmp_path / f"{rate}.ts", "aac", rate, layout)
+        for rate, layout in ((48000, "mono"), (44100, "stereo"))
+    ]
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    lines = []
+    with open_clip(tmp_path / "both.ts") as clip, open_clip(parts[0]) as whole:
+        assert clip.sound_changes and not whole.sound_changes
+        assert open_sound(clip, EncodeOptions(), Notes("both.ts", lines.append)).track.codec == "opus"
+        assert open_sound(whole, EncodeOptions(), Notes("48000.ts", lines.append)).track.codec == "aac"
+    assert len(lines) == 1 and "changes midway" in lines[0]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -191,7 +191,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         open_clip(tmp_path / "gone.mp4")
     with pytest.raises(InputError, match="is a folder"):
         open_clip(tmp_path)
-    for name, content in (("a.txt", b"hello\n" * 500), ("b.mp4", b"\0" * 5000), ("c.mkv", b"")):
+    for name, content in (("a.txt", b"hello\n" * 500), ("b.mp4", b"\0" * 5000)):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="not a readable video"):
             open_clip(tmp_path / name)
@@ -242,6 +242,83 @@ def test_a_cut_that_takes_the_index_is_named(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="cut off before"):
         open_clip(tmp_path / "clip.mp4")
+
+
+def test_a_live_recording_that_is_cut_off_is_known_by_its_last_block(tmp_path):
+    path = write_video(tmp_path / "a.mkv", make_frames(make_format(), 20), "ffv1", container_options={"live": "1"})
+    with open_clip(path) as clip:
+        assert not clip.cut_off and not clip.notes
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    with open_clip(path) as clip:
+        assert clip.cut_off and len(list(clip.frames())) < 20 and clip.notes[0].startswith("cut off")
+
+
+def test_bytes_between_transport_packets_do_not_cut_a_file_off(tmp_path):
+    data = write_video(tmp_path / "clip.ts", make_frames(make_format(), 10), "libx264").read_bytes()
+    (tmp_path / "clip.ts").write_bytes(data[: 188 * 20] + bytes(77) + data[188 * 20 :])
+    with open_clip(tmp_path / "clip.ts") as clip:
+        assert not clip.cut_off and len(list(clip.frames())) == 10
+    (tmp_path / "clip.ts").write_bytes(data[:-50])
+    with open_clip(tmp_path / "clip.ts") as clip:
+        assert clip.cut_off
+
+
+def test_cut_off_transport_packets_with_times_before_them(tmp_path):
+    options = {"mpegts_m2ts_mode": "1"}
+    frames = make_frames(make_format(), 20)
+    path = write_video(tmp_path / "clip.m2ts", frames, "libx264", container_options=options)
+    with open_clip(path) as clip:
+        assert not clip.cut_off
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 768 * 576 + 90])
+    with open_clip(path) as clip:
+        assert clip.cut_off and 8 <= len(list(clip.frames())) < 20
+
+
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(InputError, match="is empty; get the file again"):
+        open_clip(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("name,codec,pixel_format", [("a.gif", "gif", "rgb8"), ("a.mjpeg", "mjpeg", "yuvj420p")])
+def test_damage_that_only_the_decoder_complains_of_is_said(tmp_path, name, codec, pixel_format):
+    path = write_video(tmp_path / name, make_frames(make_format(), 12), codec, pixel_format=pixel_format)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = np.random.default_rng(1).bytes(200)
+    path.write_bytes(data)
+    with open_clip(path) as clip:
+        assert list(clip.frames()) and clip.notes[0].startswith("damaged, frames may be")
+    with pytest.raises(InputError, match="--strict"):
+        open_clip(path, options=STRICT)
+
+
+@pytest.mark.parametrize("name,codec", [("a.png", "png"), ("a.webp", "libwebp")])
+def test_a_picture_that_ends_too_early_is_called_cut_off(tmp_path, name, codec):
+    pixel_format = "rgb24" if codec == "png" else "yuv420p"
+    path = write_video(tmp_path / name, make_frames(make_format(), 1), codec, pixel_format=pixel_format)
+    with open_clip(path) as clip:
+        assert not clip.cut_off
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="is cut off before"):
+        open_clip(path)
+
+
+def test_another_shape_of_pixels_midway_is_said(tmp_path):
+    parts = []
+    for aspect in (Fraction(4, 3), Fraction(1)):
+        planes = [[np.full(size, 90, np.uint8) for size in ((48, 64), (24, 32), (24, 32))] for _ in range(3)]
+        write_encoded(tmp_path / "part.ts", "libx264", "yuv420p", planes, sample_aspect_ratio=aspect)
+        parts.append((tmp_path / "part.ts").read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with open_clip(tmp_path / "both.ts") as clip:
+        assert clip.notes[0].startswith("the shape of a pixel changes (4:3, 1:1)")
+
+
+def test_a_cut_photograph_is_not_taken_for_a_whole_one(tmp_path):
+    path = write_video(tmp_path / "a.jpg", make_frames(make_format(), 1), "mjpeg", pixel_format="yuvj420p")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_clip(path) as clip:
+        assert clip.notes[0].startswith("damaged")
 
 
 def test_damage_is_counted_and_does_not_end_the_reading(tmp_path):
@@ -315,6 +392,20 @@ def test_elementary_streams_know_their_rate(tmp_path, codec, suffix):
         open_clip(
             write_clip(tmp_path / "own.mkv", video, make_frames(video, 3)), options=SourceOptions(rate=Fraction(9))
         )
+
+
+@pytest.mark.parametrize("rate", [12, 120])
+def test_the_rate_in_the_head_of_h264_comes_before_guesses(tmp_path, rate):
+    """FFmpeg takes 12 frames a second for 24 fields, which is near its default of 25."""
+    path = write_video(tmp_path / "clip.h264", make_frames(make_format(rate=Fraction(rate)), 6), "libx264", rate=rate)
+    with open_clip(path) as clip:
+        assert clip.format.frame_rate == rate
+
+
+def test_pictures_may_carry_what_pyav_does_not_know(tmp_path):
+    write_video(tmp_path / "still.tiff", make_frames(make_format(), 1), "tiff", pixel_format="rgb24")  # with Exif
+    with open_clip(tmp_path / "still.tiff") as clip:
+        assert len(list(clip.frames())) == 1 and not clip.notes
 
 
 def test_a_gif_keeps_its_pauses(tmp_path):
