@@ -236,11 +236,16 @@ def test_targets_that_cannot_be(imf, clip, stream, tmp_path, command):
     assert imf(command, source, "-y", f"folder{suffix}", *QUIET).code in (0, 2)
 
 
+def heed_hang_ups():
+    """Also where tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_signals_leave_nothing_half_written(start, clip, long_clip, tmp_path, number):
     """Nothing under the target's name, and nothing beside it; after a kill the next run sees to that."""
     (tmp_path / "out").mkdir()
-    process = start("encode", "--progress", "json", long_clip, "out/x.imf")
+    process = start("encode", "--progress", "json", long_clip, "out/x.imf", preexec_fn=heed_hang_ups)
     while not names(tmp_path / "out"):
         time.sleep(0.02)
     process.stderr.readline()  # some frames are done
