@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,25 +17,6 @@ pytest.importorskip("markdown")
 SCREENSHOTS = "IMFCODEC_SCREENSHOTS"
 """Environment variable: a folder to keep the browser's screenshots in."""
 PATIENCE_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium that may not look up any host."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no Chromium with its driver here; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield session
-    session.quit()
 
 
 class Tab:

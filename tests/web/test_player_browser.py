@@ -1,6 +1,5 @@
 """The page in a headless Chromium: pictures come, and the controls do what they say."""
 
-import shutil
 import threading
 from pathlib import Path
 
@@ -12,24 +11,6 @@ from imfcodec.web.serving import PageServer
 BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
 NAMES = ("valid/chunks", "uncommon/rotation-90", "faulty/no-end", "faulty/checksum")
 PATIENCE_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium that may not look up any host."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no Chromium with its driver here; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield session
-    session.quit()
 
 
 @pytest.fixture(scope="module")
