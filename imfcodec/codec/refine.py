@@ -19,8 +19,9 @@ from imfcodec.models.executor import Known
 from imfcodec.models.latent_prior import LatentContext
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.structure import Step
-from imfcodec.models.token_prior import TokenContext, cosine_transform, inverse_cosine_transform
+from imfcodec.models.token_prior import TokenContext
 from imfcodec.nn.blocks import space_to_depth
+from imfcodec.nn.cosine import cosine_transform, inverse_cosine_transform
 from imfcodec.nn.picture import CHROMA_GAIN, Picture, to_patches
 from imfcodec.nn.quantize import bit_price, qindex_fraction
 from imfcodec.zoo import LoadedModel

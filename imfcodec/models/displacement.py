@@ -15,7 +15,12 @@ FIELD = 8  # luma pixels per place of a displacement field
 
 def canonical_field(u: Tensor) -> Tensor:
     """d_c [B, 2, H / 8, W / 8] of a token's local part u [B, D, H / 32, W / 32]."""
-    return F.interpolate(u[:, :2].float(), scale_factor=GRID // FIELD, mode="bicubic", align_corners=False)
+    return spread(u[:, :2])
+
+
+def spread(grid: Tensor) -> Tensor:
+    """From the token grid [B, C, H / 32, W / 32] to that of the fields, [B, C, H / 8, W / 8], float32: bicubic."""
+    return F.interpolate(grid.float(), scale_factor=GRID // FIELD, mode="bicubic", align_corners=False)
 
 
 def reference_displacements(u: Tensor, fields: list[Tensor]) -> list[Tensor]:
@@ -30,8 +35,7 @@ def reference_displacements(u: Tensor, fields: list[Tensor]) -> list[Tensor]:
     own = canonical_field(u)
     moves = [_solve(own, fields[0])]
     for field in fields[1:]:
-        correction = F.interpolate(u[:, 2:4].float(), scale_factor=GRID // FIELD, mode="bicubic", align_corners=False)
-        moves.append(_solve(own, field) + correction)
+        moves.append(_solve(own, field) + spread(u[:, 2:4]))
     return moves
 
 

@@ -1,6 +1,5 @@
 """The prior of the latent token; see `latent_prior` for how priors and coders work together."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from imfcodec.config import ModelConfig
 from imfcodec.models.coding import CONDITION_PLANES, Condition, SymbolCoder, Table, magnitude, scale_indices
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.nn.blocks import join
+from imfcodec.nn.cosine import cosine_transform, inverse_cosine_transform
 from imfcodec.nn.quantize import (
     ACTIVATION_UNIT,
     IntegerDepthwise,
@@ -102,23 +102,3 @@ class TokenPrior(nn.Module):
 
 def _code_part(coder: SymbolCoder, target: Tensor | None, steps: Tensor, index: Tensor) -> Tensor:
     return coder.code(None if target is None else target / steps, index, Table.GAUSSIAN)
-
-
-def _cosine_basis(size: int, like: Tensor) -> Tensor:
-    """Orthonormal DCT-II matrix [size, size], float32."""
-    n = torch.arange(size, device=like.device, dtype=torch.float64)
-    basis = torch.cos(math.pi / size * (n[None] + 0.5) * n[:, None]) * (2 / size) ** 0.5
-    basis[0] /= 2**0.5
-    return basis.float()
-
-
-def cosine_transform(x: Tensor) -> Tensor:
-    """Orthonormal two-dimensional DCT-II over the last two dimensions, float32."""
-    with torch.autocast(x.device.type, enabled=False):
-        return _cosine_basis(x.shape[-2], x) @ x.float() @ _cosine_basis(x.shape[-1], x).t()
-
-
-def inverse_cosine_transform(x: Tensor) -> Tensor:
-    """Inverse of `cosine_transform`."""
-    with torch.autocast(x.device.type, enabled=False):
-        return _cosine_basis(x.shape[-2], x).t() @ x.float() @ _cosine_basis(x.shape[-1], x)
