@@ -12,6 +12,7 @@ from imfcodec.models.structure import Chunk, Interval, Step, golden_between, gol
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import bit_price
 
+KEY_GAIN = 1.2  # by which a key frame must be cheaper than a golden one, as it is then coded better, for many frames
 MIDDLE_SHARE = 0.7  # of what the middle of an interval is worse than its ends, how much the mean of its frames is
 
 
@@ -56,7 +57,7 @@ class ChunkTrial:
         return (golden + inside) / length
 
     def prefers_key(self, position: int, anchor: Known) -> bool:
-        """Whether the frame costs less as a key frame than as a golden frame predicted from the anchor alone.
+        """Whether the frame costs much less as a key frame than as a golden frame predicted from the anchor alone.
 
         Both with the quantiser of golden frames, squared error and rate together.
         """
@@ -65,7 +66,7 @@ class ChunkTrial:
         weights = {0: self._weights[position]} if position in self._weights else {}
         known = {position: self._open(weights).key(self._qindices.golden, frame, frame)}
         ((step,),) = golden_levels(Chunk(position, True))
-        return self._error(known, position) + self._price(step) * self._bits < golden
+        return KEY_GAIN * (self._error(known, position) + self._price(step) * self._bits) < golden
 
     def _end(self, position: int, anchor: Known) -> tuple[Known, float]:
         """A golden frame predicted from the anchor alone, and what it costs."""
