@@ -237,7 +237,8 @@ class Aim:
             return ""
         target, reached = self._target, value_of(self._target, result)
         asked, got = target.describe(target.value), target.describe(reached)
-        hint = sound_hint(target, target.of(result.sound_bytes, result.duration_seconds)) if reached > target.value else ""
+        sound = target.of(result.sound_bytes, result.duration_seconds) if reached > target.value else 0.0
+        hint = sound_hint(target, sound)
         if result.ledger.mean_quality in (0.0, MAX_QUALITY):
             bound = "the least" if reached > target.value else "the most"
             return f"{asked} is out of reach: {got} is {bound} for this video{hint}"
@@ -248,7 +249,7 @@ def sound_hint(target: Target, sound: float) -> str:
     """What brings a rate down, where sound takes most of what is asked for; else empty. `sound` is as the target is."""
     if not target.kind.is_rate or sound <= target.value / 2:
         return ""
-    return f"; {target.describe(sound)} of it is sound, which --audio opus:RATE makes smaller and --audio none leaves out"
+    return f"; {target.describe(sound)} of it is sound, made smaller by --audio opus:RATE, left out by --audio none"
 
 
 def guess(target: Target, video: VideoFormat) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from imfcodec.errors import ImfError, InputError
 from imfcodec.files import list_folder, make_folder, write_beside
 from imfcodec.frames import Frame
+from imfcodec.terminal import printable
 from imfcodec.training.dataset import Frames, StoredClip, load_store, read_index
 from imfcodec.video.reader import open_clip
 
@@ -82,7 +83,7 @@ def _decode_into(index: dict[str, list[int]], file: Path, target: Path) -> None:
     try:
         index[file.name] = _decode(file, target)
     except ImfError as error:
-        print(f"left out: {error}", file=sys.stderr)
+        print(printable(f"left out: {error}"), file=sys.stderr)
 
 
 def _decode(file: Path, target: Path) -> list[int]:
