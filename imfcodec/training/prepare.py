@@ -26,11 +26,18 @@ def open_stores(sources: Sequence[Path], cache: Path) -> list[list[StoredClip]]:
     Raises:
         InputError: a source is missing or holds nothing that can be read.
     """
+    for source in sources:
+        if not _is_store(source):
+            _files(source)  # a missing one is known before the others are decoded
     return [load_store(_store_of(source, cache)) for source in sources]
 
 
+def _is_store(source: Path) -> bool:
+    return (source / "index.json").is_file()
+
+
 def _store_of(source: Path, cache: Path) -> Path:
-    if (source / "index.json").is_file():
+    if _is_store(source):
         return source
     digest = hashlib.sha256(str(source.resolve()).encode()).hexdigest()
     store = cache / f"{source.resolve().name}-{digest[:8]}"

@@ -55,6 +55,7 @@ class Rebaser:
         self._offset = 0
         self._last: int | None = None
         self._tracks: dict[int, tuple[int, int]] = {}
+        self._shown: dict[int, int] = {}
 
     def __call__(self, packet: av.Packet) -> None:
         """Move the stamps of the next packet, in file order, of any track that is used."""
@@ -62,15 +63,32 @@ class Rebaser:
             _shift(packet, self._offset)
         if packet.dts is None or packet.time_base is None:
             return
-        dts = _microseconds(packet.dts, packet.time_base)
-        delta = self._discontinuity(packet.stream.index, dts)
+        track, duration = packet.stream.index, _microseconds(packet.duration or 0, packet.time_base)
+        if packet.pts is not None and abs(_microseconds(packet.pts - packet.dts, packet.time_base)) > _MAX_JUMP:
+            # Made by FFmpeg (Matroska has none) of the presentation stamps of pictures before the jump.
+            packet.dts = None
+            delta = self._jump_shown(track, _microseconds(packet.pts, packet.time_base))
+            self._move(packet, delta)
+        else:
+            dts = _microseconds(packet.dts, packet.time_base)
+            delta = self._discontinuity(track, dts)
+            self._move(packet, delta)
+            self._last = dts - delta
+            self._tracks[track] = (dts - delta, dts - delta + duration)
+        if packet.pts is not None:
+            end = _microseconds(packet.pts, packet.time_base) + duration
+            self._shown[track] = max(end, self._shown.get(track, end))
+
+    def _move(self, packet: av.Packet, delta: int) -> None:
         if delta:
             self.count += 1
             self._offset -= delta
             _shift(packet, -delta)
-            dts -= delta
-        self._last = dts
-        self._tracks[packet.stream.index] = (dts, dts + _microseconds(packet.duration or 0, packet.time_base))
+
+    def _jump_shown(self, track: int, pts: int) -> int:
+        """Return by how much a presentation stamp is off the end of what was shown before, 0 where it may be meant."""
+        delta = pts - self._shown.get(track, pts)
+        return delta if abs(delta) > _MAX_JUMP else 0
 
     def _discontinuity(self, track: int, dts: int) -> int:
         """Return by how much a stamp is off, 0 where it follows on the one before."""
