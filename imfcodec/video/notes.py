@@ -57,8 +57,8 @@ def picture_notes(journal: Journal, timeline: Timeline, deinterlace: bool | None
     if journal.foreign_sound:
         own, *others = [next(iter(journal.sound_codecs)), *journal.foreign_sound]
         notes.append(f"its sound changes from '{own}' to '{others[0]}' midway: only what is in '{own}' is taken over")
-    if journal.discontinuities:
-        times = f"{journal.discontinuities} times" if journal.discontinuities > 1 else "once"
+    if jumps := journal.discontinuities or timeline.jumps:
+        times = f"{jumps} times" if jumps > 1 else "once"
         notes.append(f"its time stamps jump {times}: they go on from there without a gap")
     return notes + damage_notes(journal, len(timeline.repeats))
 

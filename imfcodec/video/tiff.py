@@ -26,7 +26,8 @@ def count_pages(path: Path) -> int:
 
 def _count(file: BinaryIO) -> int:
     order = _HEADS.get(file.read(4))
-    count, seen = 0, set()
+    count = 0
+    seen: set[int] = set()
     place = _number(file.read(4), order) if order else 0
     while place and place not in seen and len(seen) < _MAX_PAGES:  # pages may name each other in a circle
         seen.add(place)
