@@ -52,14 +52,21 @@ class VideoFormat:
     rotation: int = 0
     colour: Colour = field(default_factory=Colour)
 
-    def check_limits(self) -> None:
-        """Raise LimitError unless the size lies within 16x16 to 4096x2304 (either orientation)."""
-        short, long = sorted((self.width, self.height))
-        if short < MIN_SIDE or short > MAX_HEIGHT or long > MAX_WIDTH:
-            raise LimitError(
-                f"frame size {self.width}x{self.height} is outside {MIN_SIDE}x{MIN_SIDE} to "
-                f"{MAX_WIDTH}x{MAX_HEIGHT}; scale the video first"
-            )
+    def check_limits(self, option: str = "") -> None:
+        """Raise LimitError unless the size lies within 16x16 to 4096x2304 (either orientation).
+
+        Args:
+            option: what the user gave that made the frames this size; empty if they came so.
+        """
+        size, (short, long) = f"{self.width}x{self.height}", sorted((self.width, self.height))
+        if short >= MIN_SIDE and short <= MAX_HEIGHT and long <= MAX_WIDTH:
+            return
+        if option:
+            bound = f"least is {MIN_SIDE}x{MIN_SIDE}" if short < MIN_SIDE else f"most is {MAX_WIDTH}x{MAX_HEIGHT}"
+            raise LimitError(f"{option} makes frames of {size}; the {bound}")
+        raise LimitError(
+            f"frame size {size} is outside {MIN_SIDE}x{MIN_SIDE} to {MAX_WIDTH}x{MAX_HEIGHT}; scale the video first"
+        )
 
 
 @dataclass(frozen=True)

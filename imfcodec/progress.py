@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
+from imfcodec.terminal import printable
+
 INTERVAL_SECONDS = {"bar": 0.1, "lines": 5.0, "json": 0.5}
 _USUAL_COLUMNS = 80
 
@@ -20,7 +22,8 @@ def terminal_width(stream: TextIO | None) -> int | None:
 
 
 def fit_lines(text: str, stream: TextIO | None) -> str:
-    """The text, in lines that fit where the stream goes to a terminal."""
+    """The text without control characters, in lines that fit where the stream goes to a terminal."""
+    text = "\n".join(map(printable, text.split("\n")))
     width = terminal_width(stream)
     if width is None or "\n" in text:
         return text

@@ -98,7 +98,7 @@ def test_rates_are_numbers_or_fractions():
 
 @pytest.mark.parametrize("scale", [(99999, 99999), (-2, 5000), (5000, -2), (8, 8)])
 def test_sizes_are_checked_before_frames_get_them(clip, scale):
-    with open_clip(clip) as opened, pytest.raises(LimitError, match="frame size"):
+    with open_clip(clip) as opened, pytest.raises(LimitError, match="--scale makes frames of"):
         EditedClip(opened, opened.frames, Edits(scale=scale))
 
 

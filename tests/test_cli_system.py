@@ -19,6 +19,7 @@ import pytest
 
 from imfcodec import api
 from imfcodec.cli import run
+from imfcodec.cli.printing import print_fields, print_table
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
 from imfcodec.progress import Progress, ProgressReporter
 from imfcodec.video.reader import RawSpec, open_clip
@@ -330,6 +331,23 @@ def test_narrow_terminals(clip, tmp_path, kind, escapes):
     assert max(map(len, lines)) < 20
     assert ("\x1b" in written) == escapes
     assert "\x1b[3" not in written
+
+
+def test_names_do_not_command_the_terminal(capsys, tmp_path):
+    """Not in errors, notes, reports or tables; line breaks stay where the text is ours, as in the help page."""
+    name = "\x1b[31mred\x9b2J\u202efdp\x07"
+    shown = r"\x1b[31mred\x9b2J\u202efdp\x07"
+    assert run(["info", str(tmp_path / f"{name}.mkv")]) != 0
+    report = ProgressReporter("lines", "encode", sys.stderr)
+    report.say(f"{name}: left out: a track in {name}")
+    print_fields({"language": name})
+    print_table([{"language": name}, {"language": None}])
+    assert run([]) == 2
+    out, err = capsys.readouterr()
+    assert out.count(shown) == 2 and err.count(shown) == 3 and err.count("\n") > 5
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out + err)
+    header, row, _ = out.splitlines()[1:]
+    assert len(header) == len(row), "columns stay in line"
 
 
 def test_progress_goes_quiet_where_nobody_listens():

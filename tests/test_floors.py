@@ -13,6 +13,7 @@ FLOORS = {
     "imfcodec.errors": 0,
     "imfcodec.config": 0,
     "imfcodec.frames": 0,
+    "imfcodec.terminal": 0,
     "imfcodec.files": 0,
     "imfcodec.limits": 0,
     "imfcodec.interruption": 0,
@@ -152,7 +153,7 @@ def test_coding_starts_without_compressai():
 
 
 LIGHT = [name for name in MODULES if within(name, ["imfcodec.cli", "imfcodec.files"])]
-LIGHT += ["imfcodec.__main__", "imfcodec.progress", "imfcodec.interruption"]
+LIGHT += ["imfcodec.__main__", "imfcodec.progress", "imfcodec.terminal", "imfcodec.interruption"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

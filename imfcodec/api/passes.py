@@ -23,7 +23,7 @@ from imfcodec.codec.choices import Choice, Choices
 from imfcodec.codec.control import Accounted, Control, LeakyBucket, Ledger
 from imfcodec.codec.monitor import Monitor
 from imfcodec.codec.sizes import Size, coded_size, ladder
-from imfcodec.codec.targets import Aim, Target, guess
+from imfcodec.codec.targets import Aim, Target, guess, sound_hint
 from imfcodec.errors import InputError
 from imfcodec.files import UnfinishedFile
 from imfcodec.frames import Frame, VideoFormat
@@ -128,7 +128,8 @@ class Coder:
         bucket = self._bucket(target) if target else None
         stats = self._code(sink, self._options, bucket, unfinished=unfinished, last=True)
         if bucket and bucket.overflows:
-            self._tell([f"{bucket.overflows} packets overflow the buffer, though the quality is at its lowest"])
+            hint = sound_hint(target, self._sound_rate()) if target else ""
+            self._tell([f"{bucket.overflows} packets overflow the buffer, though the quality is at its lowest{hint}"])
         return stats
 
     def _write_best(self, target: Target, sink: BinaryIO) -> EncodeStats:

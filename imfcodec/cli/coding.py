@@ -23,7 +23,7 @@ from imfcodec.cli.options import (
     require_extra,
     require_file,
 )
-from imfcodec.cli.printing import print_fields, print_table, say
+from imfcodec.cli.printing import print_fields, print_table, say, show
 from imfcodec.errors import CorruptStreamError, UsageError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def verify(
     if as_json:
         click.echo(json.dumps({"stream": stream, "intact": True, "frames": total, "decoded": decode_fully}))
     else:
-        click.echo(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
+        show(f"{stream}: intact, {total} frames" + (", all decoded" if decode_fully else ""))
 
 
 def _plot(

@@ -25,7 +25,7 @@ from imfcodec.errors import ImfError, LimitError, UsageError
 EXIT_CODES = """\b
 Exit codes: 0 done, 1 the system failed (disk full, pipe closed), 2 usage,
 3 corrupt or unreadable input, 4 a limit exceeded, 5 model missing or different,
-6 decoded with concealed losses, or encoded from a source that is cut off,
+6 decoded with concealed losses, or made from a source that is cut off or damaged,
 129 hung up, 130 interrupted, 143 terminated."""
 
 

@@ -18,7 +18,7 @@ from imfcodec.cli.options import (
     raw_spec,
     require_extra,
 )
-from imfcodec.cli.printing import print_table, say, write_text
+from imfcodec.cli.printing import print_table, say, show, write_text
 from imfcodec.errors import UsageError
 from imfcodec.files import check_distinct, check_target
 
@@ -197,7 +197,7 @@ def train(
         validate=make_validator([Path(item) for item in val]) if val else None,
         say=say,
     )
-    click.echo(model)
+    show(str(model))
 
 
 def _list(text: str | None) -> list[str]:

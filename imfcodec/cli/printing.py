@@ -9,12 +9,18 @@ import click
 
 from imfcodec.files import write_beside
 from imfcodec.progress import fit_lines
+from imfcodec.terminal import printable
 
 
 def say(text: str) -> None:
     """Tell the user something on standard error, in lines that fit where that is a terminal; nobody has to listen."""
     with suppress(OSError):
         click.echo(fit_lines(text, sys.stderr), err=True)
+
+
+def show(text: str) -> None:
+    """Print one line on standard output."""
+    click.echo(printable(text))
 
 
 def write_text(path: str, text: str, *, overwrite: bool) -> None:
@@ -25,7 +31,7 @@ def write_text(path: str, text: str, *, overwrite: bool) -> None:
 def print_fields(report: dict[str, Any]) -> None:
     width = max(map(len, report), default=0)
     for name, value in report.items():
-        click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+        show(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -34,7 +40,7 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     cells = [[name.replace("_", " ") for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
-        click.echo("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
+        show("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
 
 
 def _cell(value: Any) -> str:
@@ -46,4 +52,4 @@ def _cell(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
-    return str(value)
+    return printable(str(value))  # here too, for the widths of columns

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imfcodec.cli.exits import EXIT_CONCEALED
 from imfcodec.cli.options import (
     as_target,
     dtype_option,
@@ -72,13 +73,24 @@ def play(
         dtype=dtype,
         conceal=on_error == "conceal",
         limits=limits,
-        say=lambda line: say(f"imfcodec: {line}"),
+        say=_say_note,
     )
+
+
+def _say_note(line: str) -> None:
+    say(f"imfcodec: {line}")
 
 
 page_options = options(
     click.option("--model", metavar="DIR", help="Model made by export. [default: the package's, exported if need be]"),
     click.option("--runtime", metavar="DIR", help="onnxruntime-web. [default: node_modules here or above]"),
+    click.option(
+        "--on-error",
+        type=click.Choice(["stop", "conceal"]),
+        default="stop",
+        show_default=True,
+        help="Damage: stop at it, or take the stream all the same, to be played up to there (exit code 6).",
+    ),
 )
 
 
@@ -87,11 +99,17 @@ page_options = options(
 @click.argument("folder", metavar="DIR")
 @page_options
 @overwrite_option
-def page(streams: tuple[str, ...], folder: str, model: str | None, runtime: str | None, overwrite: bool) -> None:
+def page(
+    streams: tuple[str, ...], folder: str, model: str | None, runtime: str | None, on_error: str, overwrite: bool
+) -> int:
     """Write a web page to DIR that plays .imf streams in the browser; any web server can serve it."""
     from imfcodec.web.pages import write_page
 
-    write_page(streams, folder, model=model, runtime=runtime, overwrite=overwrite)
+    conceal = on_error == "conceal"
+    damaged = write_page(
+        streams, folder, model=model, runtime=runtime, overwrite=overwrite, conceal=conceal, say=_say_note
+    )
+    return EXIT_CONCEALED if damaged else 0
 
 
 @click.command()
@@ -99,13 +117,16 @@ def page(streams: tuple[str, ...], folder: str, model: str | None, runtime: str 
 @page_options
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. [default: a free one]")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-def serve(streams: tuple[str, ...], model: str | None, runtime: str | None, port: int, opens: bool) -> None:
+def serve(
+    streams: tuple[str, ...], model: str | None, runtime: str | None, on_error: str, port: int, opens: bool
+) -> None:
     """Play .imf streams in the browser of this machine: prints the address of the page, and serves it until Ctrl-C."""
     from imfcodec.web.pages import write_page
     from imfcodec.web.serving import PageServer
 
     with tempfile.TemporaryDirectory(prefix="imfcodec-") as folder:
-        write_page(streams, f"{folder}/page", model=model, runtime=runtime)
+        conceal = on_error == "conceal"
+        write_page(streams, f"{folder}/page", model=model, runtime=runtime, conceal=conceal, say=_say_note)
         with PageServer(f"{folder}/page", port) as server:
             click.echo(server.url)
             if opens:

@@ -76,6 +76,10 @@ class Target:
         """What kind of target it is."""
         return KINDS[self.name]
 
+    def of(self, byte_count: int, seconds: float) -> float:
+        """So many bytes of so many seconds, in the unit of a rate."""
+        return byte_count * 8 / seconds if self.name == "bitrate" else float(byte_count)
+
     def describe(self, value: float) -> str:
         """A value in words."""
         if self.name == "bitrate":
@@ -143,10 +147,8 @@ class Outcome(NamedTuple):
 
 def value_of(target: Target, result: Result) -> float:
     """What a pass reached, in the unit of the target."""
-    if target.name == "bitrate":
-        return result.byte_count * 8 / result.duration_seconds
-    if target.name == "size":
-        return float(result.byte_count)
+    if target.kind.is_rate:
+        return target.of(result.byte_count, result.duration_seconds)
     assert result.likeness is not None, "passes measure what a target asks for"
     return result.likeness
 
@@ -235,10 +237,19 @@ class Aim:
             return ""
         target, reached = self._target, value_of(self._target, result)
         asked, got = target.describe(target.value), target.describe(reached)
+        sound = target.of(result.sound_bytes, result.duration_seconds) if reached > target.value else 0.0
+        hint = sound_hint(target, sound)
         if result.ledger.mean_quality in (0.0, MAX_QUALITY):
             bound = "the least" if reached > target.value else "the most"
-            return f"{asked} is out of reach: {got} is {bound} for this video"
-        return f"{asked} is not met exactly: the nearest is {got}"
+            return f"{asked} is out of reach: {got} is {bound} for this video{hint}"
+        return f"{asked} is not met exactly: the nearest is {got}{hint}"
+
+
+def sound_hint(target: Target, sound: float) -> str:
+    """What brings a rate down, where sound takes most of what is asked for; else empty. `sound` is as the target is."""
+    if not target.kind.is_rate or sound <= target.value / 2:
+        return ""
+    return f"; {target.describe(sound)} of it is sound, made smaller by --audio opus:RATE, left out by --audio none"
 
 
 def guess(target: Target, video: VideoFormat) -> float:

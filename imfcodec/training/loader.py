@@ -68,6 +68,10 @@ class GroupLoader(Dataset[Batch]):
         made = self._by_workers(steps) if self._config.workers and not self._held else (self[step] for step in steps)
         return (batch.to(self._device) for batch in made)
 
+    def check_step(self, step: int) -> None:
+        """Raise InputError where no clip is long enough for the groups of a step."""
+        self._sampler.check(self._shape(step).offsets)
+
     def _by_workers(self, steps: Iterator[int]) -> DataLoader[Batch]:
         """In the order of `steps`; each worker keeps to one torch thread, as DataLoader sees to."""
         return DataLoader(
@@ -82,7 +86,7 @@ class GroupLoader(Dataset[Batch]):
     def _steps(self, first_step: int) -> Iterator[int]:
         """Numbers of the steps, checked here rather than in a worker: errors keep to one line."""
         for step in itertools.count(first_step):
-            self._sampler.check(self._shape(step).offsets)
+            self.check_step(step)
             yield step
 
     def __getitem__(self, step: int) -> Batch:

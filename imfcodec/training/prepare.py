@@ -12,6 +12,7 @@ import numpy as np
 from imfcodec.errors import ImfError, InputError
 from imfcodec.files import list_folder, make_folder, write_beside
 from imfcodec.frames import Frame
+from imfcodec.terminal import printable
 from imfcodec.training.dataset import Frames, StoredClip, load_store, read_index
 from imfcodec.video.reader import open_clip
 
@@ -25,11 +26,18 @@ def open_stores(sources: Sequence[Path], cache: Path) -> list[list[StoredClip]]:
     Raises:
         InputError: a source is missing or holds nothing that can be read.
     """
+    for source in sources:
+        if not _is_store(source):
+            _files(source)  # a missing one is known before the others are decoded
     return [load_store(_store_of(source, cache)) for source in sources]
 
 
+def _is_store(source: Path) -> bool:
+    return (source / "index.json").is_file()
+
+
 def _store_of(source: Path, cache: Path) -> Path:
-    if (source / "index.json").is_file():
+    if _is_store(source):
         return source
     digest = hashlib.sha256(str(source.resolve()).encode()).hexdigest()
     store = cache / f"{source.resolve().name}-{digest[:8]}"
@@ -82,7 +90,7 @@ def _decode_into(index: dict[str, list[int]], file: Path, target: Path) -> None:
     try:
         index[file.name] = _decode(file, target)
     except ImfError as error:
-        print(f"left out: {error}", file=sys.stderr)
+        print(printable(f"left out: {error}"), file=sys.stderr)
 
 
 def _decode(file: Path, target: Path) -> list[int]:

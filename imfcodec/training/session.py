@@ -2,14 +2,17 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
 
-from imfcodec.errors import UsageError
+from imfcodec.errors import ImfError, UsageError
 from imfcodec.training.config import StageConfig
 from imfcodec.training.critic import CriticTrainer
 from imfcodec.training.dataset import as_pictures
@@ -17,7 +20,7 @@ from imfcodec.training.loader import GroupLoader
 from imfcodec.training.objectives import make_objective
 from imfcodec.training.prepare import open_stores
 from imfcodec.training.rollout import TrainedModel
-from imfcodec.training.start import load_start, start_as_transform_codec
+from imfcodec.training.start import read_start, start_as_transform_codec
 from imfcodec.training.trainer import CHECKPOINT, MODEL, Trainer, Validate
 
 START_PICTURES = 600  # from which the first transform is computed
@@ -56,19 +59,22 @@ def train(
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     say = say if fabric.is_global_zero else _say_nothing
-    with fabric.rank_zero_first():  # the first process decodes, the others find the frames
-        stores = open_stores(data, store or run / "store")
     objective = make_objective(config.objective, config.options)
-    loader = GroupLoader(
-        stores, config.data, objective, config.seed, fabric.global_rank, fabric.world_size, fabric.device
-    )
     model = TrainedModel(config.model)
     resuming = (run / CHECKPOINT).exists()
-    if not resuming:
-        _start(model, loader, start, config)
+    weights = read_start(model, start, config.start) if start and not resuming else {}
     critic = CriticTrainer(config.critic, fabric) if config.critic else None
     if critic and critic.critic.notice:
         say(critic.critic.notice)
+    with _removed_on_error(run):
+        with fabric.rank_zero_first():  # the first process decodes, the others find the frames
+            stores = open_stores(data, store or run / "store")
+        loader = GroupLoader(
+            stores, config.data, objective, config.seed, fabric.global_rank, fabric.world_size, fabric.device
+        )
+        loader.check_step(0)
+        if not resuming:
+            _start(model, loader, weights, config)
     trainer = Trainer(config, model, objective, loader, run, fabric, critic=critic, validate=validate, say=say)
     if resuming:
         trainer.resume()
@@ -95,13 +101,27 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _start(model: TrainedModel, loader: GroupLoader, start: str | None, config: StageConfig) -> None:
-    if start is None or "" not in config.start:  # something keeps the weights it begins with
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Remove a folder that is made within, and those around it, where an error shows that it was made for nothing."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except ImfError:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others may have put something into them
+            for place in made[1:]:
+                place.rmdir()
+        raise
+
+
+def _start(model: TrainedModel, loader: GroupLoader, weights: dict[str, Tensor], config: StageConfig) -> None:
+    if not weights or "" not in config.start:  # something keeps the weights it begins with
         size, count = config.data.crop, -(-START_PICTURES // config.data.batch)
         frames = [batch.frames[:, -1] for batch, _ in zip(loader.batches(0), range(count), strict=False)]
         start_as_transform_codec(model.network, as_pictures(torch.cat(frames).cpu(), size, size))
-    if start is not None:
-        load_start(model, start, config.start)
+    model.load_state_dict(weights, strict=False)
 
 
 def _say_nothing(line: str) -> None:

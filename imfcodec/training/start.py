@@ -17,8 +17,8 @@ from imfcodec.training.rollout import TrainedModel
 from imfcodec.zoo import TRAINING_PREFIX, LoadedModel, load_model
 
 
-def load_start(model: TrainedModel, source: str, prefixes: tuple[str, ...]) -> None:
-    """Take the weights whose names start with one of `prefixes`, an empty one for all.
+def read_start(model: TrainedModel, source: str, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights to load whose names start with one of `prefixes`, an empty one for all.
 
     Names are those of the network's parts; the factorised prior of z goes with "latent_prior".
 
@@ -33,7 +33,7 @@ def load_start(model: TrainedModel, source: str, prefixes: tuple[str, ...]) -> N
     chosen = {name: value for name, value in state.items() if name in own and _part(name).startswith(prefixes)}
     if wrong := [name for name, value in chosen.items() if value.shape != own[name].shape]:
         raise UsageError(f"{source}: {wrong[0]} has another shape than the stage's model; name other prefixes in start")
-    model.load_state_dict(chosen, strict=False)
+    return chosen
 
 
 def load_trained(source: str | None = None) -> TrainedModel:

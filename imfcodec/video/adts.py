@@ -8,6 +8,8 @@ from av.bitstream import BitStreamFilterContext
 
 _HEAD_BYTES, _CHECKED_HEAD_BYTES = 7, 9
 _RATES = 13  # sampling rates that a head can name
+_MPEG_HEAD_BYTES = 4
+_LAYERS = {3: "mp1", 2: "mp2", 1: "mp3"}
 
 
 class AdtsHead(NamedTuple):
@@ -33,6 +35,15 @@ def read_adts_head(packet: bytes) -> AdtsHead | None:
     if length != len(packet) or further_blocks or rate >= _RATES or channels == 0:
         return None
     return AdtsHead(size, (object_type << 11 | rate << 7 | channels << 3).to_bytes(2, "big"))
+
+
+def mpeg_codec(packet: bytes) -> str | None:
+    """Which codec of MPEG sound a packet says it is in, "aac", "mp1", "mp2" or "mp3"; None where it does not say."""
+    if read_adts_head(packet):
+        return "aac"
+    if len(packet) < _MPEG_HEAD_BYTES or packet[0] != 0xFF or packet[1] & 0xE0 != 0xE0:
+        return None
+    return _LAYERS.get(packet[1] >> 1 & 3)
 
 
 class AdtsStripper:

@@ -177,7 +177,7 @@ def _make_graph(video: VideoFormat, edits: Edits) -> av.filter.Graph:
     if edits.crop and not _fits(edits.crop, video):
         width, height, x, y = edits.crop
         raise UsageError(f"a crop of {width}x{height}+{x}+{y} lies outside frames of {video.width}x{video.height}")
-    _check_scale(video, edits)
+    _check_size(video, edits)
     graph = av.filter.Graph()
     nodes = [
         graph.add_buffer(width=video.width, height=video.height, format=_PIXELS, time_base=video.time_base),
@@ -203,22 +203,27 @@ def _fits(crop: tuple[int, int, int, int], video: VideoFormat) -> bool:
     return x + width <= video.width and y + height <= video.height
 
 
-def _check_scale(video: VideoFormat, edits: Edits) -> None:
+def _check_size(video: VideoFormat, edits: Edits) -> None:
     """Raise LimitError where frames would get a size that is not coded, before memory is taken for one."""
-    if edits.scale is None:
-        return
-    shape = Fraction(*(edits.crop[:2] if edits.crop else (video.width, video.height)))
-    width, height = edits.scale
-    width, height = (
-        2 * round(height * shape / 2) if width == -2 else width,
-        2 * round(width / shape / 2) if height == -2 else height,
-    )
-    replace(video, width=width, height=height).check_limits()
+    width, height = _even(edits.crop[:2]) if edits.crop else (video.width, video.height)
+    if edits.scale:
+        shape = Fraction(*(edits.crop[:2] if edits.crop else (video.width, video.height)))
+        width, height = edits.scale
+        width, height = (
+            2 * round(height * shape / 2) if width == -2 else width,
+            2 * round(width / shape / 2) if height == -2 else height,
+        )
+    option = "--scale" if edits.scale else "--crop" if edits.crop else ""
+    replace(video, width=width, height=height).check_limits(option)
+
+
+def _even(sides: tuple[int, int]) -> tuple[int, int]:
+    return sides[0] // 2 * 2, sides[1] // 2 * 2
 
 
 def _filtered_format(video: VideoFormat, edits: Edits, width: int, height: int) -> VideoFormat:
     """The format of frames of this size after the edits; pixels change their shape as the picture does."""
-    kept_width, kept_height = (side // 2 * 2 for side in edits.crop[:2]) if edits.crop else (video.width, video.height)
+    kept_width, kept_height = _even(edits.crop[:2]) if edits.crop else (video.width, video.height)
     stretch = Fraction(kept_width * height, kept_height * width) if edits.scale else Fraction(1)
     aspect = (video.sample_aspect * stretch).limit_denominator(_MAX_ASPECT_TERM)
     rated = replace(video, frame_rate=edits.fps, time_base=1 / edits.fps) if edits.fps else video

@@ -5,11 +5,13 @@ from fractions import Fraction
 
 import av
 
-from imfcodec.video.adts import read_adts_head
+from imfcodec.video.adts import mpeg_codec, read_adts_head
 from imfcodec.video.timeline import Stamps
 
 # A damaged file that ends so much earlier than it claims lacks its end.
 _MISSING_SECONDS = 1
+# Fewer packets that say they are in another codec are damaged.
+_MIN_PACKETS = 4
 _HDR_SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA",
     "CONTENT_LIGHT_LEVEL",
@@ -36,6 +38,8 @@ class Journal:
         extras: further things that pictures carry: "transparency", "HDR metadata", "captions".
         damaged_sound: damaged packets of the sound track.
         sound_kinds: what the packets of AAC say of themselves, where each of them does.
+        sound_codecs: how many packets of the sound track say which codec they are in, where the first one tells the
+            track's own; in order of appearance.
         complaints: what FFmpeg found wrong with the container itself.
         sound_start: stamp of the first packet of the sound track, in seconds; None before there is one.
         cut_off: whether the source ends too early.
@@ -50,6 +54,7 @@ class Journal:
     extras: dict[str, None] = field(default_factory=dict)
     damaged_sound: int = 0
     sound_kinds: set[bytes] = field(default_factory=set)
+    sound_codecs: dict[str, int] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     sound_start: Fraction | None = None
     cut_off: bool = False
@@ -85,13 +90,24 @@ class Journal:
         head = read_adts_head(bytes(packet)) if packet.stream.codec_context.name == "aac" else None
         if head:
             self.sound_kinds.add(head.config)
+        self._note_codec(packet)
         if self.sound_start is None and time is not None and packet.time_base:
             self.sound_start = time * packet.time_base
+
+    def _note_codec(self, packet: av.Packet) -> None:
+        codec = None if packet.is_corrupt else mpeg_codec(bytes(packet))
+        if codec and (self.sound_codecs or codec == packet.stream.codec_context.codec.canonical_name):
+            self.sound_codecs[codec] = self.sound_codecs.get(codec, 0) + 1
+
+    @property
+    def foreign_sound(self) -> list[str]:
+        """Codecs of sound that come after the track's own, where its decoder and other files cannot follow."""
+        return [codec for codec, count in list(self.sound_codecs.items())[1:] if count >= _MIN_PACKETS]
 
     def compare_end(self, claimed: Fraction | None, base: Fraction) -> None:
         """Compare the end of the pictures with what the file claims: if it is sound, the last one stays until then."""
         last = self.stamps.times[-1] if self.stamps.times else None
-        if claimed is None or last is None:
+        if claimed is None or last is None or self.discontinuities:  # claims are made on the clock that jumped
             return
         missing = claimed - last * base
         if not self.complaints and not self.cut_off:

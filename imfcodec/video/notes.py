@@ -27,13 +27,15 @@ class Notes:
             self._said.add(line)
 
 
-def container_notes(left: Sequence[Track], chapters: int) -> list[str]:
-    """Lines about tracks and chapters that are left out."""
+def container_notes(left: Sequence[Track], chapters: int, pages: int = 0) -> list[str]:
+    """Lines about tracks, chapters and further pages of a picture that are left out."""
     notes = []
     if left:
         notes.append(f"left out: {', '.join(map(str, left))}; `imfcodec info` lists all tracks")
     if chapters:
         notes.append(f"left out: {chapters} chapter{'s' * (chapters > 1)}")
+    if pages:
+        notes.append(f"left out: {pages} page{'s' * (pages > 1)} after the first; a series of files holds them all")
     return notes
 
 
@@ -52,8 +54,11 @@ def picture_notes(journal: Journal, timeline: Timeline, deinterlace: bool | None
     if len(journal.aspects) > 1:
         shapes = [f"{aspect.numerator}:{aspect.denominator}" for aspect in journal.aspects]
         notes.append(f"the shape of a pixel changes ({', '.join(shapes[:4])}): only one is kept")
-    if journal.discontinuities:
-        times = f"{journal.discontinuities} times" if journal.discontinuities > 1 else "once"
+    if journal.foreign_sound:
+        own, *others = [next(iter(journal.sound_codecs)), *journal.foreign_sound]
+        notes.append(f"its sound changes from '{own}' to '{others[0]}' midway: only what is in '{own}' is taken over")
+    if jumps := journal.discontinuities or timeline.jumps:
+        times = f"{jumps} times" if jumps > 1 else "once"
         notes.append(f"its time stamps jump {times}: they go on from there without a gap")
     return notes + damage_notes(journal, len(timeline.repeats))
 

@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from imfcodec.errors import InputError, UsageError
 from imfcodec.frames import AudioPacket, AudioTrack, Colour, Frame, Plane, VideoFormat
 from imfcodec.limits import DEFAULT_LIMITS, Limits
-from imfcodec.video.adts import read_adts_head
+from imfcodec.video.adts import mpeg_codec, read_adts_head
 from imfcodec.video.audio import SoundDecoder, read_packets, track_of
 from imfcodec.video.filters import deinterlaced
 from imfcodec.video.journal import Journal
@@ -39,8 +39,9 @@ from imfcodec.video.source import (
     Source,
     SourceOptions,
     claimed_end,
-    complaints,
     is_headerless,
+    listening,
+    note_complaints,
     rebased_packets,
 )
 from imfcodec.video.timeline import Timeline, even_timeline, make_timeline
@@ -152,7 +153,8 @@ class ClipReader:
         self._video_index, self._audio_index = video.index, sound.index if sound else None
         self.audio = self._describe_sound(container, sound.index) if sound else None
         others = [track for track in tracks if want_audio or track.kind != "audio"]
-        self.notes += container_notes(left_out(others, [video, sound]), len(container.chapters()))
+        pages = self._source.further_pages() if video.codec == "tiff" else 0
+        self.notes += container_notes(left_out(others, [video, sound]), len(container.chapters()), pages)
         return self._source.video_stream(container, video.index)
 
     def _describe_sound(self, container: InputContainer, index: int) -> AudioTrack:
@@ -183,12 +185,15 @@ class ClipReader:
 
     def _scan(self) -> None:
         """Decode everything once, for what the journal says then."""
-        with self._source.open() as container:
+        with listening() as opening:  # which of a short file is reading it to its end
+            opened = self._source.open()
+        with opened as container:
             video = self._source.video_stream(container, self._video_index)
             audio = None if self._audio_index is None else _audio_stream(container, self._audio_index)
-            with complaints(container, video, self._journal):
+            with listening() as reading:
                 for _ in self._limits.counted(self._source.decode(container, video, audio, self._journal)):
                     pass
+            note_complaints(self._journal, container, video, opening, reading)
             self._journal.compare_end(claimed_end(container, video), _fraction(video.time_base) or _DEFAULT_BASE)
             if video.metadata.get("alpha_mode") == "1":
                 self._journal.extras["transparency"] = None
@@ -297,7 +302,10 @@ class ClipReader:
         # Discontinuities concern both tracks, so both have to be read.
         both = [container.streams[self._video_index], _audio_stream(container, self._audio_index)]
         packets = rebased_packets(container, both, Journal())
-        return (packet for packet in packets if packet.stream.index == self._audio_index)
+        foreign = self._journal.foreign_sound
+        for packet in packets:
+            if packet.stream.index == self._audio_index and not (foreign and mpeg_codec(bytes(packet)) in foreign):
+                yield packet
 
     def close(self) -> None:
         """Close the file; a stream that was passed in stays open."""

@@ -26,6 +26,7 @@ from imfcodec.frames import VideoFormat
 from imfcodec.limits import Limits
 from imfcodec.video.journal import Journal
 from imfcodec.video.series import is_series, list_series
+from imfcodec.video.tiff import count_pages
 from imfcodec.video.timeline import Rebaser, StampGuesser
 from imfcodec.video.truncation import CountingReader, ends_early, y4m_ends_early
 
@@ -35,8 +36,12 @@ USELESS = "is cut off before what its reader needs, nothing of it can be used; g
 _RAW_SUFFIXES = {".yuv", ".raw", ".rgb"}
 # FFmpeg shows almost any file as text art; nobody means that by "video".
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
-# FFmpeg's line about a file that does not say how long it is, and ends within something.
-_CUT_OFF_LINE = "File ended prematurely"
+# FFmpeg's lines about a file that does not say how long it is, and ends within something.
+_CUT_OFF_LINES = {"File ended prematurely", "Failed to get packet for obu"}
+# Those that speak of the container under another name than its own.
+_OTHER_NAMES = {"obu": "AV1 Annex B/low overhead OBU demuxer"}
+# A line of FFmpeg's: level, who says it, and what.
+Complaint = tuple[int, str, str]
 # Formats whose pictures follow each other evenly, and whose number FFmpeg knows from the start.
 _EVEN_FORMATS = {"yuv4mpegpipe", "rawvideo"}
 
@@ -129,6 +134,11 @@ class Source:
                 f"{self.name}: {length} bytes are not a whole number of frames of {frame_bytes} bytes; "
                 "check size and pixel format, or the file is cut off"
             )
+
+    def further_pages(self) -> int:
+        """How many pages TIFF files hold after the first, which alone is decoded."""
+        files = self.series if self.series is not None else [self._path]
+        return sum(max(0, count_pages(file) - 1) for file in files if file is not None)
 
     def open(self, file: Path | None = None) -> InputContainer:
         """Open the source; of a series the first picture, or the given one.
@@ -292,26 +302,35 @@ def _decode_packet(video: VideoStream, packet: av.Packet | None, journal: Journa
 
 
 @contextlib.contextmanager
-def complaints(container: InputContainer, video: VideoStream, journal: Journal) -> Iterator[None]:
-    """Note in `journal` what FFmpeg complains of where it passes over damage without any other sign.
-
-    The decoder of the pictures is heard only if nothing is known to be damaged or missing, which it would tell again.
-    """
+def listening() -> Iterator[list[Complaint]]:
+    """Hear what FFmpeg says is wrong meanwhile."""
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=False) as lines:
-            yield
+            yield lines
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skips)
-    heard = {container.format.name}
+
+
+def note_complaints(
+    journal: Journal, container: InputContainer, video: VideoStream, opening: list[Complaint], reading: list[Complaint]
+) -> None:
+    """Note in `journal` what FFmpeg complained of where it passed over damage without any other sign.
+
+    The decoder of the pictures is heard only if nothing is known to be damaged or missing, which it would tell again;
+    of what was said while opening, which may be guesses at the format, only that the file ends there.
+    """
+    demuxer = {container.format.name, _OTHER_NAMES.get(container.format.name, "")}
+    heard = set(demuxer)
     if not journal.damaged and not journal.cut_off:
         heard.add(video.codec_context.codec.name)
-    own = [text.strip() for _, who, text in lines if who in heard]
-    journal.cut_off = journal.cut_off or _CUT_OFF_LINE in own
-    journal.complaints += [text for text in own if text != _CUT_OFF_LINE]
+    own = [text.strip() for _, who, text in reading if who in heard]
+    ends = {text.strip() for _, who, text in (*opening, *reading) if who in demuxer} & _CUT_OFF_LINES
+    journal.cut_off = journal.cut_off or bool(ends)
+    journal.complaints += [text for text in own if text not in _CUT_OFF_LINES]
 
 
 def claimed_end(container: InputContainer, stream: VideoStream) -> Fraction | None:

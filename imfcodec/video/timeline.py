@@ -16,7 +16,7 @@ import itertools
 import statistics
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -154,6 +154,7 @@ class Timeline:
         repeats: numbers of frames that have no picture of their own: the one before is shown again.
         stamps: stamps of all frames where `variable`.
         offset: seconds that were taken off the clock of the source, for the sound.
+        jumps: how often the stamps of pictures jumped too far to be meant; those after it follow without a gap.
     """
 
     frame_rate: Fraction
@@ -165,6 +166,7 @@ class Timeline:
     repeats: frozenset[int] = frozenset()
     stamps: Sequence[int] = ()
     offset: Fraction = Fraction(0)
+    jumps: int = 0
 
     @property
     def ticks_per_frame(self) -> int:
@@ -195,7 +197,8 @@ def make_timeline(stamps: Stamps, base: Fraction, rates: Sequence[Fraction], sta
         return _unstamped(stamps, (claimed or [_FALLBACK_RATE])[0])
     nominal = max(1, round(1 / ((claimed or [_FALLBACK_RATE])[0] * base)))
     furthest = round(_MAX_GAP_SECONDS / base)
-    times = strictly_rising(_without_holes(stamps, nominal, furthest), nominal)
+    placed, jumps = _without_holes(stamps, nominal, furthest)
+    times = strictly_rising(placed, nominal)
     step = _typical_step(times, nominal)
     lost = _lost_times(times, [time for time, _ in stamps.lost if time is not None], step)
     merged = sorted([*times, *lost])
@@ -204,8 +207,8 @@ def make_timeline(stamps: Stamps, base: Fraction, rates: Sequence[Fraction], sta
     rate = constant_rate(merged, base, claimed)
     last = _last_duration(stamps.durations[-1], merged, step, base) if not lost or lost[-1] < times[-1] else step
     if rate is None:
-        return _variable(merged, base, offset, last, repeats)
-    return _constant(rate, merged, base, offset, last, repeats)
+        return replace(_variable(merged, base, offset, last, repeats), jumps=jumps)
+    return replace(_constant(rate, merged, base, offset, last, repeats), jumps=jumps)
 
 
 def common_start(pictures: Fraction, sound: Fraction | None) -> Fraction:
@@ -281,14 +284,23 @@ def _unstamped(stamps: Stamps, rate: Fraction) -> Timeline:
     return even_timeline(rate, len(stamps.times) + len(repeats), repeats)
 
 
-def _without_holes(stamps: Stamps, nominal: int, furthest: int) -> list[int]:
-    """Give every picture a plausible stamp: one without follows the picture before by that one's duration."""
+def _without_holes(stamps: Stamps, nominal: int, furthest: int) -> tuple[list[int], int]:
+    """Give every picture a plausible stamp: one without follows the picture before by that one's duration.
+
+    `Rebaser` misses a jump at the end of Matroska: FFmpeg makes decoding stamps of the stamps of pictures before it.
+
+    Returns:
+        The stamps, and how often they jumped too far.
+    """
     times: list[int] = []
+    jumps, is_far = 0, False
     for index, time in enumerate(stamps.times):
-        if time is None or (times and abs(time - times[-1]) > furthest):
+        was_far, is_far = is_far, time is not None and bool(times) and abs(time - times[-1]) > furthest
+        jumps += is_far and not was_far
+        if time is None or is_far:
             time = times[-1] + (stamps.durations[index - 1] or nominal) if times else 0
         times.append(time)
-    return times
+    return times, jumps
 
 
 def _typical_step(times: Sequence[int], nominal: int) -> int:

@@ -3,13 +3,15 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
-from imfcodec.bitstream.container import StreamReader
-from imfcodec.errors import ModelError, UsageError
+from imfcodec.bitstream.container import StreamReader, verify_structure
+from imfcodec.bitstream.header import StreamHeader
+from imfcodec.errors import CorruptStreamError, ModelError, UsageError
 from imfcodec.files import OutputFolder, check_distinct, list_folder, open_input
 from imfcodec.light.choice import find_installed
 from imfcodec.light.graphs import GRAPHS
@@ -30,7 +32,9 @@ def write_page(
     model: str | Path | None = None,
     runtime: str | Path | None = None,
     overwrite: bool = False,
-) -> None:
+    conceal: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> int:
     """Write a page that plays streams.
 
     Args:
@@ -40,9 +44,13 @@ def write_page(
             exports them.
         runtime: folder of onnxruntime-web, see `find_runtime`.
         overwrite: replace a page that is there.
+        conceal: take streams that are cut off or damaged too; they play up to there.
+        say: is told of each of those, one line.
+    Returns:
+        How many there are of those.
     Raises:
         UsageError: onnxruntime-web or what exports models is missing, or a page is there already.
-        InputError, CorruptStreamError: a source cannot be read, or is no stream.
+        InputError, CorruptStreamError: a source cannot be read or is no stream; without `conceal`, it is damaged.
         ModelError: no model for a stream.
         OutputError: the folder cannot be written.
     """
@@ -55,30 +63,49 @@ def write_page(
     for path in map(Path, sources):
         if own.fullmatch(path.name) and path.resolve().parent == folder.resolve():
             raise UsageError(f"{path} belongs to the page that is to be replaced; name another folder")
+    faults: list[CorruptStreamError] = []
     output = OutputFolder(folder, own, str(folder), overwrite=overwrite)
     try:
         for file in (*find_runtime(runtime), *site):
             output.write(file.name, _read(file))
-        model_ids = _write_streams(output, sources)
-        for model_id in model_ids:
+        for model_id in _write_streams(output, sources, faults if conceal else None):
             with _exported(model_id, model) as exported:
                 _write_model(output, model_id, exported)
         output.commit()
     finally:
         output.discard()
+    for fault in faults:
+        if say:
+            say(f"{fault} (it plays up to there)")
+    return len(faults)
 
 
-def _write_streams(output: OutputFolder, sources: Iterable[str | Path]) -> list[bytes]:
-    """Write streams and their list; ids of the models they need."""
+def _write_streams(
+    output: OutputFolder, sources: Iterable[str | Path], faults: list[CorruptStreamError] | None
+) -> list[bytes]:
+    """Write streams and their list; ids of the models they need. What is wrong with streams goes into `faults`."""
     entries, model_ids = [], []
     for number, source in enumerate(sources, start=1):
         file = f"stream-{number}.imf"
         with open_input(source) as stream:
-            model_ids.append(StreamReader(stream).header.model_id)
+            model_ids.append(_check(stream, faults).model_id)
         output.write(file, _read(source))
         entries.append({"name": Path(source).name, "file": file})
     output.write(LIST, json.dumps({"streams": entries}, indent=1).encode())
     return sorted(set(model_ids))
+
+
+def _check(stream: BinaryIO, faults: list[CorruptStreamError] | None) -> StreamHeader:
+    """The header of a stream that is sound; without `faults` to note it in, damage is an error."""
+    header = StreamReader(stream).header
+    stream.seek(0)
+    try:
+        verify_structure(stream)
+    except CorruptStreamError as error:
+        if faults is None:
+            raise
+        faults.append(error)
+    return header
 
 
 @contextmanager

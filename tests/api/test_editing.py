@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imfcodec import api
-from imfcodec.errors import UsageError
+from imfcodec.errors import LimitError, UsageError
 from imfcodec.evaluation import demo
 from imfcodec.evaluation.synthetic import talking_face_format
 from imfcodec.video.editing import EditedClip
@@ -119,3 +119,18 @@ def test_sound_is_cut_with_the_pictures(tmp_path, tiny):
 def test_edits_out_of_range(wrong, said):
     with pytest.raises(UsageError, match=said):
         api.Edits(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ({"scale": (14, 16)}, "--scale makes frames of 14x16; the least is 16x16"),
+        ({"scale": (-2, 4)}, "--scale makes frames of 4x4; the least is 16x16"),
+        ({"scale": (5000, 16)}, "--scale makes frames of 5000x16; the most is 4096x2304"),
+        ({"crop": (17, 15, 0, 0)}, "--crop makes frames of 16x14; the least is 16x16"),
+        ({"crop": (32, 8, 0, 0), "scale": (-2, 8)}, "--scale makes frames of 32x8; the least is 16x16"),
+    ],
+)
+def test_an_option_that_makes_frames_of_no_size_is_named(clip, edits, said):
+    with open_clip(clip) as source, pytest.raises(LimitError, match=f"^{said}$"):
+        EditedClip(source, source.frames, api.Edits(**edits))

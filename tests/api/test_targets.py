@@ -13,6 +13,7 @@ from imfcodec.bitstream.packet import VideoPacket
 from imfcodec.codec.encoder import Encoder
 from imfcodec.errors import UsageError
 from imfcodec.evaluation.synthetic import talking_face, talking_face_format
+from imfcodec.frames import AudioPacket, AudioTrack
 from imfcodec.video.filters import has_filter
 from imfcodec.video.likeness import LikenessMeter
 from imfcodec.video.scaling import resized
@@ -96,6 +97,18 @@ def test_out_of_reach_gives_the_nearest_and_one_line(encode, frames):
     assert stats.byte_count == lowest.byte_count
     (line,) = said
     assert "0.20 kbit/s is out of reach" in line and f"{lowest.kbps:.2f} kbit/s is the least" in line
+
+
+@pytest.mark.parametrize("structure", ["offline", "low-delay"])
+def test_sound_that_takes_the_rate_is_named_in_the_one_line(tiny, frames, structure):
+    track = AudioTrack("aac", 48_000, 1, Fraction(1, 48_000), bytes([0x11, 0x88]))
+    packets = [AudioPacket(number * 9_600, 9_600, bytes(1_000)) for number in range(4)]
+    said = []
+    options = api.EncodeOptions(bitrate=6_000, structure=structure, vbv=100 if structure == "low-delay" else None)
+    clip = api.Clip(VIDEO, iter(frames[:4]), track, iter(packets), frame_count_hint=4)
+    api.Encoder(options, model=tiny, say=said.append).encode_clip(clip, io.BytesIO())
+    (line,) = said
+    assert "40.00 kbit/s of it is sound" in line and "--audio opus:RATE" in line and "--audio none" in line
 
 
 def _later(frames):

@@ -147,6 +147,18 @@ def test_bucket_holds_the_rate_and_never_overflows(rate):
     assert sum(sent[50:]) / (950 / FPS) == pytest.approx(rate, rel=0.03)
 
 
+def test_sound_that_takes_most_of_a_rate_is_named_with_what_makes_it_smaller():
+    """In one line with the miss; not where the pictures take more, nor where the rate is missed from below."""
+    seconds = 12.8
+    for name, scale in (("bitrate", 8 / seconds), ("size", 1)):
+        target = Target(name, 3_000 * scale)
+        miss = Aim(target, Video(sound=9_000).run, start=40).reach().miss
+        assert "is the least for this video; " in miss and "\n" not in miss
+        assert f"{target.describe(9_000 * scale)} of it is sound" in miss and "--audio opus:RATE" in miss
+        assert "--audio" not in Aim(target, Video(sound=1_000).run, start=40).reach().miss
+    assert "--audio" not in Aim(Target("bitrate", 1e8), Video(sound=10**8).run, start=40).reach().miss
+
+
 def test_bucket_counts_what_does_not_fit_at_all():
     bucket = LeakyBucket(1000, 500, 30, lambda quality: 8, 1 / FPS)
     big = packet(4000, 1, PacketKind.KEY)

@@ -17,7 +17,7 @@ from imfcodec.errors import InputError, ModelError, UsageError
 from imfcodec.training.checkpoint import load_checkpoint
 from imfcodec.training.config import load_stage
 from imfcodec.training.export import export
-from imfcodec.training.start import load_start, load_trained, start_as_transform_codec
+from imfcodec.training.start import load_trained, read_start, start_as_transform_codec
 from imfcodec.training.tables import SymbolCounts
 from imfcodec.training.trainer import MOST_PASSED_OVER, DivergenceError, learning_rate, power_average, rate_weight
 from imfcodec.zoo import load_model, load_model_by_id
@@ -177,7 +177,8 @@ class TestExport:
         for source, tolerance in (("small.safetensors", 1e-3), ("first/checkpoint.pt", 0)):
             second = make_trainer("latent", "second").model
             torch.nn.init.ones_(second.network.alignment.merge.weight)
-            load_start(second, str(tmp_path / source), ("reference_decoder", "latent_prior"))
+            weights = read_start(second, str(tmp_path / source), ("reference_decoder", "latent_prior"))
+            second.load_state_dict(weights, strict=False)
             assert (second.network.alignment.merge.weight == 1).all()
             third = load_trained(str(tmp_path / source))
             for name, value in first.model.state_dict().items():
@@ -191,7 +192,7 @@ class TestExport:
         make_trainer("latent", "first").save()
         other = make_trainer("latent", "second", **{"model.reference_channels": 48})
         with pytest.raises(UsageError, match="has another shape"):
-            load_start(other.model, str(tmp_path / "first" / "checkpoint.pt"), ("",))
+            read_start(other.model, str(tmp_path / "first" / "checkpoint.pt"), ("",))
 
     def test_damaged_and_missing_models_are_refused(self, tmp_path):
         broken = tmp_path / "broken.safetensors"
@@ -255,3 +256,41 @@ class TestCommand:
         assert run_command(arguments) in (2, 3)
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["--data", "missing"], 3, "missing"),
+            (["--from", "nowhere.pt"], 3, "nowhere.pt"),
+            (["--set", "options.nothing=1"], 2, "nothing"),
+            (["--set", "data.crop=4096"], 3, "4096"),
+            (["--set", "data.frames_on_device=perhaps"], 2, "frames_on_device"),
+        ],
+    )
+    def test_wrong_arguments_leave_no_folder(
+        self, arguments, code, message, small_changes, face_folder, tmp_path, capsys, monkeypatch
+    ):
+        """Whether they are found before anything is decoded or after."""
+        monkeypatch.chdir(tmp_path)
+        assert run_command([*_small_run(small_changes, face_folder), *arguments]) == code
+        assert message in capsys.readouterr().err
+        assert not any(tmp_path.iterdir())
+
+    def test_what_cannot_be_read_leaves_folders_of_others(self, small_changes, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for place in ("papers", "runs"):
+            (tmp_path / place).mkdir()
+            (tmp_path / place / "mine.txt").write_text("no picture")
+        assert run_command(_small_run(small_changes, tmp_path / "papers")) == 3
+        assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["mine.txt"]
+        (tmp_path / "runs" / "new").mkdir()
+        assert run_command(_small_run(small_changes, tmp_path / "papers")) == 3
+        assert (tmp_path / "runs" / "new").is_dir(), "it was there before"
+
+
+def _small_run(changes, data):
+    """Arguments of a short run of the small model into runs/new."""
+    settings = [*SMALL, "steps=1", *(f"{name}={json.dumps(value)}" for name, value in changes.items())]
+    command = ["train", "joint", "--data", str(data), "--output", "runs/new", "--device", "cpu"]
+    return command + [part for setting in settings for part in ("--set", setting)]

@@ -13,12 +13,14 @@ from video_clips import (
     same_pixels,
     write_click,
     write_encoded,
+    write_sound,
     write_tracks,
     write_video,
 )
 
 from imfcodec.errors import InputError, LimitError, UsageError
 from imfcodec.video.reader import RawSpec, SourceOptions, open_clip, tracks_of
+from imfcodec.video.tiff import count_pages
 from imfcodec.video.writer import open_writer
 
 STRICT = SourceOptions(strict=True)
@@ -353,6 +355,74 @@ def test_a_lost_transport_packet_costs_a_warning(tmp_path):
     with open_clip(tmp_path / "clip.ts") as clip:
         assert len(list(clip.frames())) == 25 and not clip.cut_off
         assert len(clip.notes) == 1 and "damaged frame" in clip.notes[0]
+
+
+@pytest.mark.parametrize("first", [1, 10, 18, 19])
+def test_a_jump_of_days_is_said_wherever_it_is(tmp_path, first):
+    """Matroska has no decoding stamps; those FFmpeg makes where pictures are coded in another order come behind it."""
+    days = 31 * 3600 * 25
+    frames = make_frames(make_format(), 20, [n + days * (n >= first) for n in range(20)])
+    path = write_video(tmp_path / "a.mkv", frames, "libx264", options={"bf": "3", "b_strategy": "0"})
+    with open_clip(path) as clip:
+        times = [frame.pts * clip.format.time_base for frame in clip.frames()]
+        assert (clip.variable_rate, times) == (False, [Fraction(n, 25) for n in range(20)])
+        assert clip.last_duration * clip.format.time_base == Fraction(1, 25)
+        assert clip.notes == ["its time stamps jump once: they go on from there without a gap"]
+
+
+def test_sound_in_another_codec_midway_is_said_and_left_out(tmp_path):
+    """In either order; silence takes its place, not packets that the track's decoder cannot read."""
+    parts = {codec: write_sound(tmp_path / f"{codec}.ts", codec) for codec in ("mp2", "aac")}
+    for own, other in (("mp2", "aac"), ("aac", "mp2")):
+        path = tmp_path / "both.ts"
+        path.write_bytes(parts[own] + parts[other])
+        with open_clip(path) as clip:
+            line = f"its sound changes from '{own}' to '{other}' midway: only what is in '{own}' is taken over"
+            assert line in clip.notes and clip.audio.codec == own
+            with open_clip(tmp_path / f"{own}.ts") as alone:
+                assert len(list(clip.audio_packets())) == len(list(alone.audio_packets()))
+                assert not alone.notes
+            assert list(clip.decoded_audio()) and not any("cannot be decoded" in note for note in clip.notes)
+
+
+def test_av1_without_a_container_that_is_cut_off_is_said(tmp_path):
+    if "libsvtav1" not in av.codecs_available:
+        pytest.skip("this FFmpeg cannot code AV1")
+    path = write_video(tmp_path / "a.obu", make_frames(make_format(), 6), "libsvtav1")
+    with open_clip(path) as clip:
+        assert not clip.cut_off and len(list(clip.frames())) == 6
+    path.write_bytes(path.read_bytes()[:-1])
+    with open_clip(path) as clip:
+        count = len(list(clip.frames()))
+        assert clip.cut_off and clip.notes == [f"cut off: what there is ends after {count} frames; get the file again"]
+
+
+def test_further_pages_of_a_tiff_are_said(tmp_path):
+    path = write_video(tmp_path / "a.tiff", make_frames(make_format(), 1), "tiff", pixel_format="rgb24")
+    with open_clip(path) as clip:
+        assert not clip.notes
+    data = path.read_bytes()
+    small = bytearray(data)
+    small[int.from_bytes(data[4:8], "little") + 10] = 1  # the first entry says: a smaller version of another page
+    for pages, said in (([data], "1 page"), ([data, data], "2 pages"), ([small, data], "1 page")):
+        path.write_bytes(chained(data, pages))
+        with open_clip(path) as clip:
+            assert clip.notes == [f"left out: {said} after the first; a series of files holds them all"]
+            assert len(list(clip.frames())) == 1
+    path.write_bytes(chained(data, [data], circle=True))
+    assert count_pages(path) == 2
+    path.write_bytes(b"II*\0\x08")
+    assert count_pages(path) == 0
+
+
+def chained(first: bytes, others: list[bytes], *, circle: bool = False) -> bytes:
+    """A little-endian TIFF with further pages that show the pixels of the first."""
+    at = int.from_bytes(first[4:8], "little")
+    size = 2 + 12 * int.from_bytes(first[at : at + 2], "little")
+    places = [len(first) + number * (size + 4) for number in range(len(others))]
+    links = [place.to_bytes(4, "little") for place in (*places, at if circle else 0)]
+    whole = first[: at + size] + links[0] + first[at + size + 4 :]
+    return whole + b"".join(other[at : at + size] + link for other, link in zip(others, links[1:], strict=True))
 
 
 def test_a_clock_that_starts_again_goes_on(tmp_path):

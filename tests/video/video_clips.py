@@ -118,6 +118,28 @@ def write_tracks(path: Path) -> Path:
     return path
 
 
+def write_sound(path: Path, codec: str) -> bytes:
+    """A transport stream of one second, black, with a hum in this codec; returns its bytes."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg2video", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=48000)
+        sound.layout = "mono"
+        kind = sound.codec_context.codec.audio_formats[0].name
+        hum = 0.3 * np.sin(np.arange(1920) * 2 * np.pi * 200 / 48000)[None]
+        samples = hum.astype(np.float32) if kind == "fltp" else (hum * 32767).astype(np.int16)
+        for index in range(25):
+            picture = av.VideoFrame.from_ndarray(np.full((72, 64), 128, np.uint8), "yuv420p")
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(picture))
+            piece = av.AudioFrame.from_ndarray(samples, kind, "mono")
+            piece.sample_rate, piece.pts, piece.time_base = 48000, index * 1920, Fraction(1, 48000)
+            container.mux(sound.encode(piece))
+        for stream in (video, sound):
+            container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
 def write_click(
     path: Path,
     codec: str,

@@ -62,6 +62,26 @@ def test_what_is_missing_is_named_with_the_cure(exported, stand_in, tmp_path, mo
     assert not target.exists()
 
 
+def test_streams_that_are_cut_off_or_damaged_are_refused(exported, stand_in, tmp_path, capsys):
+    """As by `decode`: one line that names the stream, exit code 3, and no page."""
+    data = CHUNK.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    for number, wrong in enumerate((data[:-1], data[: len(data) // 2], bytes(flipped), data + b"more")):
+        damaged = tmp_path / f"damaged-{number}.imf"
+        damaged.write_bytes(wrong)
+        line = ["page", str(KEY), str(damaged), str(tmp_path / "page")]
+        line += ["--model", str(exported), "--runtime", str(stand_in)]
+        assert run(line) == 3
+        said = capsys.readouterr().err
+        assert str(damaged) in said and said.count("\n") == 1
+        assert not (tmp_path / "page").exists()
+    assert run([*line, "--on-error", "conceal"]) == 6
+    said = capsys.readouterr().err
+    assert str(damaged) in said and "plays up to there" in said and said.count("\n") == 1
+    assert (tmp_path / "page" / "stream-2.imf").read_bytes() == damaged.read_bytes()
+
+
 def test_the_runtime_is_found_around_the_working_folder(stand_in, tmp_path, monkeypatch):
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)

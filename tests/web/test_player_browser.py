@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 60
 def url(runtime, exported, tmp_path_factory):
     """Address of a page with some conformance streams."""
     folder = tmp_path_factory.mktemp("web") / "page"
-    write_page([BITSTREAMS / f"{name}.imf" for name in NAMES], folder, model=exported, runtime=runtime)
+    write_page([BITSTREAMS / f"{name}.imf" for name in NAMES], folder, model=exported, runtime=runtime, conceal=True)
     with PageServer(folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.url
