@@ -30,11 +30,11 @@ VIDEO = talking_face_format(64, 64, Fraction(25))
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """18 frames of 64x64: a face, from 6 on its mirror image, from 12 on its negative."""
+    """18 frames of 64x64: a face, from 6 on upside down, from 12 on its negative."""
     path = tmp_path_factory.mktemp("clips") / "scenes.y4m"
     with open_writer(path, VIDEO) as writer:
         for frame in talking_face(VIDEO, 18):
-            luma = frame.y if frame.pts < 6 else frame.y[:, ::-1] if frame.pts < 12 else 255 - frame.y
+            luma = frame.y if frame.pts < 6 else frame.y[::-1] if frame.pts < 12 else 255 - frame.y
             writer.write(Frame(luma.copy(), frame.u, frame.v, frame.pts))
     return path
 
