@@ -60,11 +60,11 @@ def _search(luma: Tensor, references: list[Tensor], fields: list[Tensor], guess:
     padded = F.pad(torch.cat(moved, 1), (REACH,) * 4, mode="replicate")
     height, width = target.shape[-2:]
     shifts = [(x, y) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    errors = []
+    errors, stride = [], GRID // SEARCH_CELL
     for x, y in shifts:
         shifted = padded[..., REACH + y : REACH + y + height, REACH + x : REACH + x + width]
         error = (target - shifted).square().sum(1, keepdim=True)
-        errors.append(F.avg_pool2d(F.pad(error, (2, 2, 2, 2), mode="replicate"), 8, 4))
+        errors.append(F.avg_pool2d(F.pad(error, (stride // 2,) * 4, mode="replicate"), 2 * stride, stride))
     total = torch.cat(errors, 1)
     still = total[:, len(shifts) // 2]
     least, best = total.min(1)
