@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from imfcodec.codec.control import PACKET_BYTES
 from imfcodec.codec.weighing import Sparing, Weights, weighed
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.executor import Executor, Known, Part, Qindices
@@ -54,7 +55,7 @@ class ChunkTrial:
         """What a chunk of some frames after the anchor costs, squared error and rate, by its end and its middle."""
         end, golden = self._end(length, anchor)
         inside = min(self._costs((0, length), 1, {0: anchor, length: end})) if length > 1 else 0.0
-        return (golden + inside) / length
+        return (golden + inside + self._price(_end_of(length)) * 8 * PACKET_BYTES) / length
 
     def prefers_key(self, position: int, anchor: Known) -> bool:
         """Whether the frame costs much less as a key frame than as a golden frame predicted from the anchor alone.
@@ -65,13 +66,12 @@ class ChunkTrial:
         self._bits, frame = 0.0, self._frames[position]
         weights = {0: self._weights[position]} if position in self._weights else {}
         known = {position: self._open(weights).key(self._qindices.golden, frame, frame)}
-        ((step,),) = golden_levels(Chunk(position, True))
-        return KEY_GAIN * (self._error(known, position) + self._price(step) * self._bits) < golden
+        return KEY_GAIN * (self._error(known, position) + self._price(_end_of(position)) * self._bits) < golden
 
     def _end(self, position: int, anchor: Known) -> tuple[Known, float]:
         """A golden frame predicted from the anchor alone, and what it costs."""
         if position not in self._ends:
-            ((step,),) = golden_levels(Chunk(position, True))
+            step = _end_of(position)
             known, self._bits = {0: anchor}, 0.0
             self._executor.run((step,), known, self._qindices, self._frames)
             cost = self._error(known, position) + self._price(step) * self._bits
@@ -130,3 +130,9 @@ class ChunkTrial:
 
     def _error_of(self, picture: Picture, position: int) -> float:
         return squared_error(picture, self._frames[position], self._weights.get(position))
+
+
+def _end_of(length: int) -> Step:
+    """The golden frame that ends a chunk."""
+    ((step,),) = golden_levels(Chunk(length, True))
+    return step
