@@ -7,17 +7,17 @@ gives E_T a start that is already good; only the encoder runs it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imfcodec.models.displacement import GRID, reference_displacements, spread
+from imfcodec.models.displacement import FIELD, GRID, reference_displacements, spread
 from imfcodec.nn.cosine import cosine_transform, inverse_cosine_transform
 from imfcodec.nn.picture import sample
 
-CELLS = ((8, 3), (4, 3), (2, 2), (1, 1))  # luma pixels per sample, coarse to fine, and steps there
+CELLS = ((8, 2), (4, 2), (2, 2), (1, 1))  # luma pixels per sample, coarse to fine, and steps there
 REACH = 5  # cells of SEARCH_CELL luma pixels, both ways
 SEARCH_CELL = 8
 MARGIN = 0.3  # whole cells are moved where no more than this share of the error is left
@@ -42,65 +42,84 @@ def register(luma: Tensor, references: list[Tensor], fields: list[Tensor], guess
         [B, D, H / 32, W / 32]; only the first two channels differ from the guess.
     """
     with torch.autocast(luma.device.type, enabled=False):  # 8 bits of mantissa do not solve equations
-        u = _search(luma, references, fields, guess)
+        scales = _pyramid(torch.cat([luma, *references]))
+        target, *coarse = scales[SEARCH_CELL].split(len(luma))
+        u = _search(target, coarse, fields, guess)
         for cell, steps in CELLS:
-            target, small = F.avg_pool2d(luma, cell), [F.avg_pool2d(reference, cell) for reference in references]
+            target, small = scales[cell].tensor_split([len(luma)])
+            moves = torch.cat(reference_displacements(u, fields))
             for _ in range(steps):
-                moves, deviation = reference_displacements(u, fields), (u - guess)[:, :2]
-                step = _gauss_newton_step(cell, target, small, moves, deviation, pull)
+                step = _gauss_newton_step(cell, target, small, moves, (u - guess)[:, :2], pull)
                 u = torch.cat([u[:, :2] + step, u[:, 2:]], 1)
+                moves = moves + spread(step).repeat(len(references), 1, 1, 1)
         return u
 
 
-def _search(luma: Tensor, references: list[Tensor], fields: list[Tensor], guess: Tensor) -> Tensor:
-    """The guess, moved by whole cells where that explains the frame much better."""
-    target = F.avg_pool2d(luma, SEARCH_CELL)
+def _pyramid(planes: Tensor) -> dict[int, Tensor]:
+    """Planes [N, 1, H, W] by the luma pixels per sample, 1 to `SEARCH_CELL`."""
+    scales = {1: planes}
+    while (cell := max(scales)) < SEARCH_CELL:
+        scales[2 * cell] = F.avg_pool2d(scales[cell], 2)
+    return scales
+
+
+def _search(target: Tensor, references: Sequence[Tensor], fields: list[Tensor], guess: Tensor) -> Tensor:
+    """The guess, moved by whole cells where that explains the frame much better; a sample of the planes is a cell."""
     moves = reference_displacements(guess, fields)
-    moved = [sample(F.avg_pool2d(r, SEARCH_CELL), d / SEARCH_CELL) for r, d in zip(references, moves, strict=True)]
+    moved = [sample(reference, move / SEARCH_CELL) for reference, move in zip(references, moves, strict=True)]
     padded = F.pad(torch.cat(moved, 1), (REACH,) * 4, mode="replicate")
     height, width = target.shape[-2:]
     shifts = [(x, y) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    errors, stride = [], GRID // SEARCH_CELL
-    for x, y in shifts:
-        shifted = padded[..., REACH + y : REACH + y + height, REACH + x : REACH + x + width]
-        error = (target - shifted).square().sum(1, keepdim=True)
-        errors.append(F.avg_pool2d(F.pad(error, (stride // 2,) * 4, mode="replicate"), 2 * stride, stride))
-    total = torch.cat(errors, 1)
+    shifted = padded.unfold(2, height, 1).unfold(3, width, 1).flatten(2, 3)  # [B, references, shifts, h, w]
+    errors, stride = (target[:, None] - shifted).square().sum(1), GRID // SEARCH_CELL
+    total = F.avg_pool2d(F.pad(errors, (stride // 2,) * 4, mode="replicate"), 2 * stride, stride)
     still = total[:, len(shifts) // 2]
     least, best = total.min(1)
     chosen = torch.where(least < MARGIN * still, best, len(shifts) // 2)
-    step = torch.tensor(shifts, device=luma.device, dtype=guess.dtype)[chosen].movedim(-1, 1) * SEARCH_CELL
+    step = torch.tensor(shifts, device=target.device, dtype=guess.dtype)[chosen].movedim(-1, 1) * SEARCH_CELL
     return torch.cat([guess[:, :2] + step, guess[:, 2:]], 1)
 
 
 def _gauss_newton_step(
-    cell: int, target: Tensor, references: list[Tensor], moves: list[Tensor], deviation: Tensor, pull: Tensor
+    cell: int, target: Tensor, references: Tensor, moves: Tensor, deviation: Tensor, pull: Tensor
 ) -> Tensor:
-    """Displacement update [B, 2, H / 32, W / 32] in luma pixels; `deviation` is that from the guess."""
-    height, width = deviation.shape[-2:]
-    down, across = _basis(height, cell, target.device), _basis(width, cell, target.device)
-    hold = pull[:, None, None, None] / cell**2 * _frequencies(height, width, target.device)
-    products, error = torch.zeros((), device=target.device), torch.zeros((), device=target.device)
-    for reference, move in zip(references, moves, strict=True):
-        field = F.interpolate(move, size=target.shape[-2:], mode="bilinear", align_corners=False)
-        moved = sample(reference, field / cell)
-        slope = _gradient(moved, cell)
-        residual = target - moved
-        trust = 1 / (1 + residual.abs() / ROBUST)
-        products = products + trust * torch.cat([slope * slope, slope[:, :1] * slope[:, 1:]], 1)
-        error = error + trust * slope * residual
-    xx, yy, xy = products.split(1, 1)
+    """Displacement update [B, 2, H / 32, W / 32] in luma pixels.
 
-    def held(x: Tensor) -> Tensor:
-        return inverse_cosine_transform(hold * cosine_transform(x))
+    Args:
+        target: the frame [B, 1, h, w], a sample of `cell` luma pixels.
+        references, moves: [R * B, 1, h, w] and [R * B, 2, H / 8, W / 8], those of the first reference first.
+        deviation: of the displacement from the guess.
+    """
+    height, width = deviation.shape[-2:]
+    hold = pull[:, None, None, None] / cell**2 * _frequencies(height, width, target.device)
+    field = F.interpolate(moves, size=target.shape[-2:], mode="bilinear", align_corners=False)
+    moved = sample(references, field / cell)
+    slope = _gradient(moved, cell)
+    residual = target.repeat(len(moved) // len(target), 1, 1, 1) - moved
+    trusted = slope / (1 + residual.abs() / ROBUST)
+    bases = _bases(height, width, cell, target.device)
+    error = _both_sides(_sum_of(trusted * residual, len(target)), *bases)
+    # How the error turns is needed only about as finely as displacements vary.
+    products = _sum_of(trusted[:, None] * slope[:, :, None], len(target)).flatten(1, 2)
+    products = F.avg_pool2d(products, FIELD // cell).unflatten(1, (2, 2)) * (FIELD // cell) ** 2
+    down, across = _bases(height, width, FIELD, target.device)
 
     def normal(x: Tensor) -> Tensor:
-        dense = down @ x @ across.t()
-        turned = torch.cat([xx * dense[:, :1] + xy * dense[:, 1:], xy * dense[:, :1] + yy * dense[:, 1:]], 1)
-        return down.t() @ turned @ across + held(x) + DAMPING * x
+        dense = _both_sides(x, down.t(), across.t())
+        return _both_sides((products * dense[:, None]).sum(2), down, across) + (hold + DAMPING) * x
 
-    step = _conjugate_gradients(normal, down.t() @ error @ across - held(deviation))
-    return step.clamp(-2 * cell, 2 * cell)
+    step = _conjugate_gradients(normal, error - hold * cosine_transform(deviation))
+    return inverse_cosine_transform(step).clamp(-2 * cell, 2 * cell)
+
+
+def _sum_of(x: Tensor, batch: int) -> Tensor:
+    """Sum over references, [R * B, ...] -> [B, ...]."""
+    return x if len(x) == batch else x.unflatten(0, (-1, batch)).sum(0)
+
+
+def _both_sides(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """down.t() @ x @ across, as products of two matrices each: batched ones are slow."""
+    return ((x @ across).mT @ down).mT
 
 
 def _conjugate_gradients(operator: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
@@ -128,12 +147,16 @@ def _gradient(picture: Tensor, cell: int) -> Tensor:
     return torch.cat([x, y], 1) / (2 * cell)
 
 
+def _bases(height: int, width: int, cell: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    return _basis(height, cell, device), _basis(width, cell, device)
+
+
 @functools.lru_cache
 def _basis(places: int, cell: int, device: torch.device) -> Tensor:
-    """What each of `places` along one axis adds to the displacement at every sample, [places * 32 / cell, places]."""
+    """What each frequency along an axis adds to the displacement of its samples, [places * 32 / cell, places]."""
     with torch.inference_mode(False):
-        unit = torch.eye(places, device=device)[:, None, None]
-        field = spread(unit.expand(-1, 1, places, -1))
+        waves = inverse_cosine_transform(torch.eye(places, device=device)[:, None, None])
+        field = spread(waves.expand(-1, 1, places, -1))
         dense = F.interpolate(field, size=(1, places * GRID // cell), mode="bilinear", align_corners=False)
         return dense[:, 0, 0].t().contiguous()
 

@@ -4,6 +4,8 @@ What is only cut and mirrored has exactly the pixels of the clip; scaling, motio
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imfcodec.nn.picture import position_grid
-from imfcodec.training.dataset import Frames
-from imfcodec.training.sampling import CONTROLS, Colour, Motion, Sample
+from imfcodec.training.dataset import NEAR_UNIT, Frames, Knowledge
+from imfcodec.training.sampling import BLOCK, CONTROLS, Colour, Motion, Sample
 
 MIDDLE = 128.0  # of luma, as the pivot of contrast; grey's chroma
 
@@ -35,6 +37,27 @@ def render(sample: Sample, frames: Frames | Tensor, crop: int) -> Tensor:
         planes = luma.round().clamp(0, 255).byte(), chroma.round().clamp(0, 255).byte()
     luma, chroma = (plane.flip(-1) for plane in planes) if sample.mirror else planes
     return torch.cat([luma.flatten(1), chroma.flatten(1)], 1)
+
+
+def read_knowledge(samples: Sequence[Sample], crop: int) -> Knowledge | None:
+    """What is known of the pairs among samples, on the CPU; None where there are none."""
+    pairs = {i: sample for i, sample in enumerate(samples) if sample.clip.qindex >= 0}
+    if not pairs:
+        return None
+    parts = []
+    for name, unit in (("features", 1), ("near", NEAR_UNIT)):
+        cuts = {i: _cut_map(getattr(sample.clip, name), sample, crop) / unit for i, sample in pairs.items()}
+        zeros = torch.zeros_like(next(iter(cuts.values())))
+        parts.append(torch.stack([cuts.get(i, zeros) for i in range(len(samples))]))
+    return Knowledge(*parts)
+
+
+def _cut_map(path: Path, sample: Sample, crop: int) -> Tensor:
+    """The sample's window of a map [C, H / 16, W / 16], float32."""
+    with path.open("rb") as file:
+        whole = np.load(file)
+    rows, columns = (slice(first // BLOCK, (first + crop) // BLOCK) for first in (sample.top, sample.left))
+    return torch.from_numpy(whole[:, rows, columns].astype(np.float32))
 
 
 def _cut(sample: Sample, frames: Frames | Tensor) -> Planes:

@@ -1,16 +1,18 @@
 """Training material: clips decoded once into a compact store, and the groups of frames that training steps take.
 
 A store is a folder with one .npy a clip, uint8 [T, H * W * 3 / 2] (I420 frames, even sizes), and `index.json` with
-{name: [frames, height, width]}. `training.prepare` makes stores. In stores of `training.pairs` a clip is a prediction
-and the frame that was predicted, and a fourth number is the quantiser index of the references.
+{name: [frames, height, width]}. `training.prepare` makes stores. In stores of `training.pairs` a clip is a prediction,
+both moved copies it was mixed from, and the frame that was predicted; a fourth number is the quantiser index of the
+references, and two more files hold what else both sides know of the frame (`Knowledge`).
 """
 
 import functools
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,12 @@ from imfcodec.errors import InputError
 from imfcodec.nn.picture import Picture
 
 Frames = npt.NDArray[np.uint8]
+
+PAIR_FRAMES = 4
+"""Pictures of a pair: the prediction, both moved copies, the target."""
+
+NEAR_UNIT = 2
+"""Mean magnitudes of two references' symbols are halves of whole numbers, and stored as whole ones."""
 
 DICE = 8
 """Uniform numbers that each sample of a batch brings for the objective's own draws."""
@@ -55,6 +63,16 @@ class StoredClip:
     def data(self) -> Frames:
         """The frames, uint8 [T, H * W * 3 / 2], memory-mapped and read-only."""
         return _map(self.path)
+
+    @property
+    def features(self) -> Path:
+        """File of a pair's aligned features, float16 [C_16, H / 16, W / 16]."""
+        return self.path.with_suffix(".features")
+
+    @property
+    def near(self) -> Path:
+        """File of the magnitudes of its references' symbols of y, uint8 [C_y, H / 16, W / 16], `NEAR_UNIT` for one."""
+        return self.path.with_suffix(".near")
 
 
 @functools.lru_cache(maxsize=256)  # a store may have more clips than a process may have open files
@@ -93,13 +111,18 @@ def read_index(folder: Path) -> dict[str, list[int]]:
 
 
 def _is_shape(value: object) -> bool:
-    return isinstance(value, list) and len(value) in (3, 4) and all(isinstance(n, int) and n > 0 for n in value)
+    if not isinstance(value, list) or not all(isinstance(number, int) and number > 0 for number in value):
+        return False
+    return len(value) == 3 or (len(value) == 4 and value[0] == PAIR_FRAMES)
 
 
 def _checked(clip: StoredClip) -> StoredClip:
-    wanted = clip.frames * clip.height * clip.width * 3 // 2
-    if not clip.path.is_file() or clip.path.stat().st_size < wanted:
-        raise InputError(f"{clip.path}: is missing or cut off; delete the store and prepare it again")
+    wanted = {clip.path: clip.frames * clip.height * clip.width * 3 // 2}
+    if clip.qindex >= 0:
+        wanted |= {clip.features: 1, clip.near: 1}
+    for path, size in wanted.items():
+        if not path.is_file() or path.stat().st_size < size:
+            raise InputError(f"{path}: is missing or cut off; delete the store and prepare it again")
     return clip
 
 
@@ -122,6 +145,18 @@ class ShapeSource(Protocol):
         ...
 
 
+class Knowledge(NamedTuple):
+    """What both sides know of the frames of pairs beside their predictions, zeros for other frames.
+
+    Attributes:
+        features: aligned features, float32 [B, C_16, S / 16, S / 16].
+        near: mean magnitude of the references' symbols of y, float32 [B, C_y, S / 16, S / 16].
+    """
+
+    features: Tensor
+    near: Tensor
+
+
 class Batch:
     """The samples of one step, those of one process.
 
@@ -133,10 +168,14 @@ class Batch:
         frames: uint8 [B, T, S * S * 3 / 2], I420.
         dice: float32 [B, `DICE`], uniform 0..1.
         qindex: int64 [B], of pairs; -1 for frames in a row.
+        known: of pairs, None where there are none in the batch.
     """
 
-    def __init__(self, step: int, shape: GroupShape, frames: Tensor, dice: Tensor, qindex: Tensor) -> None:
-        self.step, self.shape, self.frames, self.dice, self.qindex = step, shape, frames, dice, qindex
+    def __init__(
+        self, step: int, shape: GroupShape, frames: Tensor, dice: Tensor, qindex: Tensor, known: Knowledge | None = None
+    ) -> None:
+        self.step, self.shape, self.frames, self.dice = step, shape, frames, dice
+        self.qindex, self.known = qindex, known
 
     def pictures(self) -> list[Picture]:
         """The T frames of the groups, each a float32 picture of batch B."""
@@ -145,12 +184,15 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory; DataLoader calls this."""
-        return Batch(self.step, self.shape, *(part.pin_memory() for part in (self.frames, self.dice, self.qindex)))
+        return self._each(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; from page-locked memory it travels asynchronously."""
-        parts = (part.to(device, non_blocking=True) for part in (self.frames, self.dice, self.qindex))
-        return Batch(self.step, self.shape, *parts)
+        return self._each(lambda part: part.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        known = None if self.known is None else Knowledge(*map(change, self.known))
+        return Batch(self.step, self.shape, change(self.frames), change(self.dice), change(self.qindex), known)
 
 
 def as_pictures(frames: Frames | Tensor, height: int, width: int, device: torch.device | str | None = None) -> Picture:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from imfcodec.errors import UsageError
-from imfcodec.training.augment import render
+from imfcodec.training.augment import read_knowledge, render
 from imfcodec.training.config import DataConfig
 from imfcodec.training.dataset import DICE, Batch, GroupShape, ShapeSource, StoredClip
 from imfcodec.training.sampling import Sampler
@@ -92,15 +92,17 @@ class GroupLoader(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, where its frames are held."""
         shape, config = self._shape(step), self._config
-        frames, dice, qindex = [], [], []
+        frames, dice, samples = [], [], []
         for index in self._samples:
             generator = np.random.default_rng([self._seed, step, index + 1])
             dice.append(generator.random(DICE, np.float32))
             sample = self._sampler.draw(generator, shape.offsets)
-            qindex.append(sample.clip.qindex)
+            samples.append(sample)
             held = self._held.get(sample.clip)
             frames.append(render(sample, sample.clip.data if held is None else held, config.crop))
-        return Batch(step, shape, torch.stack(frames), torch.from_numpy(np.stack(dice)), torch.tensor(qindex))
+        qindex = torch.tensor([sample.clip.qindex for sample in samples])
+        known = read_knowledge(samples, config.crop)
+        return Batch(step, shape, torch.stack(frames), torch.from_numpy(np.stack(dice)), qindex, known)
 
     def _shape(self, step: int) -> GroupShape:
         return self._shapes.shape(np.random.default_rng([self._seed, step]))

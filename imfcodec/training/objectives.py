@@ -15,7 +15,7 @@ from imfcodec.models.structure import PAST_LEVEL, Chunk, Step, interval_level, p
 from imfcodec.nn.blocks import join
 from imfcodec.nn.picture import Picture, to_patches
 from imfcodec.nn.quantize import QINDEX_LEVELS
-from imfcodec.training.dataset import Batch, GroupShape
+from imfcodec.training.dataset import PAIR_FRAMES, Batch, GroupShape
 from imfcodec.training.losses import decibels, rate_distortion, relative
 from imfcodec.training.rollout import Outcome, Rollout, TrainedModel
 from imfcodec.training.shapes import ChunkShape, PairShape, draw_chunk, draw_part
@@ -61,22 +61,25 @@ class LatentObjective:
     spread: tuple[int, int] = (30, 15)
 
     def shape(self, generator: np.random.Generator) -> GroupShape:
-        """A prediction and its target, or any two frames in a row, of which the second is coded."""
-        return GroupShape((0, 1))
+        """The pictures of a pair; of other clips one frame as often."""
+        return GroupShape((0,) * PAIR_FRAMES)
 
     def __call__(self, model: TrainedModel, batch: Batch, rate_weight: float) -> Parts:
-        network, (first, target) = model.network, batch.pictures()
+        network, (*known, target) = model.network, batch.pictures()
         paired = batch.qindex >= 0
         low, high = self.spread
         around = (batch.qindex - low + (batch.dice[:, 0] * (low + high + 1)).long()).clamp(0, QINDEX_LEVELS - 1)
         qindex = torch.where(paired, around, _between(batch.dice[:, 0], *self.qindices))
-        prediction = Picture(*(plane * paired[:, None, None, None] for plane in first))
-        patches = to_patches(prediction)
-        nothing = Aligned.nothing(target, network.config)
-        aligned = Aligned(prediction, join(patches, patches), nothing.features)
+        prediction, *copies = (
+            Picture(*(plane * paired[:, None, None, None] for plane in picture)) for picture in known
+        )
+        aligned, near = Aligned.nothing(target, network.config), network.no_symbols(target)
+        if batch.known is not None:
+            aligned = Aligned(prediction, join(*map(to_patches, copies)), batch.known.features)
+            near = batch.known.near
         condition = Condition(torch.where(paired, int(Role.GOLDEN), int(Role.KEY)), qindex)
         coder = model.estimator()
-        y, _ = network.code_latent(coder, condition, aligned, network.no_symbols(target), target)
+        y, _ = network.code_latent(coder, condition, aligned, near, target)
         outcome = Outcome(Role.KEY, target, network.decode_reference(y, aligned, qindex), coder.take_bits(), qindex)
         return _weigh({"latent": outcome}, {"latent": 1.0}, rate_weight)
 

@@ -1,4 +1,4 @@
-"""Stores of pairs for the stage `latent`: what a model predicts of golden frames, and the frames themselves.
+"""Stores of pairs for the stage `latent`: golden frames, and what a model knows of them before their y.
 
     python -m imfcodec.training.pairs STORE CLIPS... --count 8000 --model talk
 
@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -19,9 +20,9 @@ from torch import Tensor
 from imfcodec.files import write_beside
 from imfcodec.models.executor import Qindices, gather_references, places
 from imfcodec.models.structure import golden_levels, needed
-from imfcodec.nn.picture import Picture
+from imfcodec.nn.picture import Picture, from_patches
 from imfcodec.training.config import DataConfig
-from imfcodec.training.dataset import Batch
+from imfcodec.training.dataset import NEAR_UNIT, PAIR_FRAMES, Batch, StoredClip
 from imfcodec.training.loader import GroupLoader
 from imfcodec.training.prepare import open_stores
 from imfcodec.training.rollout import Rollout, TrainedModel
@@ -43,13 +44,25 @@ class PairShapes:
         return ChunkShape.of(0, chunk, needed(levels, level[int(generator.integers(len(level)))].position))
 
 
-@torch.no_grad()
-def make_pairs(model: TrainedModel, batch: Batch) -> Iterator[tuple[Tensor, int]]:
-    """Code the groups of a batch at random qualities.
+class Pair(NamedTuple):
+    """A golden frame and what both sides know of it before its y.
 
-    Yields:
-        uint8 [2, S * S * 3 / 2], prediction and target of a golden frame in I420, and its quantiser index.
+    Attributes:
+        frames: uint8 [PAIR_FRAMES, S * S * 3 / 2], I420.
+        features: aligned features, float16 [C_16, S / 16, S / 16].
+        near: mean magnitude of the references' symbols of y in `NEAR_UNIT`, uint8 [C_y, S / 16, S / 16].
+        qindex: its quantiser index.
     """
+
+    frames: Tensor
+    features: Tensor
+    near: Tensor
+    qindex: int
+
+
+@torch.no_grad()
+def make_pairs(model: TrainedModel, batch: Batch) -> Iterator[Pair]:
+    """Code the groups of a batch at random qualities."""
     shape = batch.shape
     assert isinstance(shape, ChunkShape)
     frames = dict(zip(shape.offsets, batch.pictures(), strict=True))
@@ -59,12 +72,17 @@ def make_pairs(model: TrainedModel, batch: Batch) -> Iterator[tuple[Tensor, int]
     known = {0: rollout.key(frames[0], (golden + (batch.dice[:, 2] * KEY_LEAD).long()).clamp_max(255))[1]}
     rollout.run(shape.levels, known, qindices, frames)
     for step in (step for level in shape.levels for step in level):
-        token = known[step.position].token
-        aligned = model.network.predict(token, gather_references([step], known), places([step], known))
-        yield from zip(
-            torch.stack([_to_i420(aligned.picture), _to_i420(frames[step.position])], 1),
+        references = gather_references([step], known)
+        aligned = model.network.predict(known[step.position].token, references, places([step], known))
+        copies = (from_patches(copy) for copy in aligned.copies.chunk(2, 1))
+        pictures = (aligned.picture, *copies, frames[step.position])
+        near = torch.stack([reference.latent for reference in references]).mean(0) * NEAR_UNIT
+        yield from map(
+            Pair,
+            torch.stack([_to_i420(picture) for picture in pictures], 1),
+            aligned.features.half(),
+            near.byte(),
             qindices.of(step).tolist(),
-            strict=True,
         )
 
 
@@ -85,10 +103,14 @@ def write_pairs(model: TrainedModel, sources: Sequence[Path], store: Path, count
     store.mkdir(parents=True, exist_ok=True)
     index = {}
     pairs = itertools.chain.from_iterable(make_pairs(model, batch) for batch in loader.batches())
-    for number, (frames, qindex) in enumerate(itertools.islice(pairs, count)):
-        name = f"pair-{seed}-{number:06d}"
-        np.save(store / f"{name}.npy", frames.numpy())
-        index[name] = [2, config.crop, config.crop, max(1, qindex)]
+    for number, pair in enumerate(itertools.islice(pairs, count)):
+        clip = StoredClip(
+            store / f"pair-{seed}-{number:06d}.npy", PAIR_FRAMES, config.crop, config.crop, max(1, pair.qindex)
+        )
+        for path, part in ((clip.path, pair.frames), (clip.features, pair.features), (clip.near, pair.near)):
+            with path.open("wb") as file:
+                np.save(file, part.contiguous().numpy())
+        index[clip.name] = [clip.frames, clip.height, clip.width, clip.qindex]
     with write_beside(store / "index.json") as out:
         out.write(json.dumps(index).encode())
 

@@ -16,6 +16,7 @@ from imfcodec.training.dataset import StoredClip
 
 Curve = npt.NDArray[np.float32]
 
+BLOCK = 16  # luma pixels a place of a pair's features
 CONTROLS = 4  # control points of a motion's displacement field, per side
 CURVES = 4 + 2 * CONTROLS**2  # pan x and y, turn, growth, displacements
 
@@ -135,8 +136,10 @@ class Sampler:
         config, span = self._config, max(offsets)
         still = span > 0 and self._photos is not None and (self._photos_alone or generator.random() < config.stills)
         clip = self._photos.draw(generator, 0) if still and self._photos else self._clip(generator, span)
+        if clip.qindex >= 0:
+            return _pair(generator, clip, config.crop)
         start = 0 if still else int(generator.integers(len(clip) - span))
-        backwards = generator.random() < config.reverse and clip.qindex < 0  # predictions come before targets
+        backwards = generator.random() < config.reverse
         times = tuple(start + (span - offset if backwards else offset) for offset in offsets)
         factor = self._factor(generator, clip)
         scaled = _scaled(clip, factor, config.crop, config.crop // 4 if still else 0)
@@ -165,6 +168,12 @@ class Sampler:
         low, high = self._config.zoom_range
         low = max(low, self._config.crop / min(clip.height, clip.width))
         return float(np.exp(generator.uniform(np.log(low), np.log(max(low, high)))))
+
+
+def _pair(generator: np.random.Generator, clip: StoredClip, crop: int) -> Sample:
+    """All pictures of a pair as they are, cut where its features can be cut as well."""
+    top, left = (BLOCK * int(generator.integers((size - crop) // BLOCK + 1)) for size in (clip.height, clip.width))
+    return Sample(clip, tuple(range(clip.frames)), top, left, crop, crop, mirror=False, colour=None, motion=None)
 
 
 def _scaled(clip: StoredClip, factor: float, crop: int, room: int) -> int:

@@ -327,8 +327,7 @@ def power_average(power: float) -> Callable[[Tensors, Tensors, Tensor | int], No
     @torch.no_grad()
     def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         share = 1 - (1 - 1 / (float(count) + 1)) ** (power + 1)
-        for old, new in zip(averaged, current, strict=True):
-            old.lerp_(new, share)
+        torch._foreach_lerp_(averaged, current, share)
 
     return update
 

@@ -1,12 +1,14 @@
 """What each stage minimises."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from imfcodec.models.coding import Role
 from imfcodec.models.structure import Chunk, plan
-from imfcodec.training.dataset import Batch
+from imfcodec.training.dataset import PAIR_FRAMES, Batch, Knowledge
 from imfcodec.training.losses import chroma_weight, rate_distortion, relative, squared_error
 from imfcodec.training.objectives import AlignObjective, JointObjective
 from imfcodec.training.rollout import Outcome
@@ -65,28 +67,61 @@ class TestJoint:
 
 
 class TestLatent:
-    def batch(self, face_pictures, qindex):
-        """Two frames a sample; a `qindex` of -1 stands for frames in a row."""
-        planes = [torch.cat([p.luma.flatten(1), p.chroma.flatten(1)], 1) for p in face_pictures[: 2 * len(qindex)]]
-        frames = ((torch.cat(planes) + 0.5) * 255).round().byte().reshape(len(qindex), 2, -1)
-        return Batch(0, None, frames, torch.full((len(qindex), 8), 0.5), torch.tensor(qindex))
+    def batch(self, trainer, face_pictures, qindex):
+        """A `qindex` of -1 stands for a frame that is no pair's target."""
+        count = len(qindex)
+        planes = [torch.cat([p.luma.flatten(1), p.chroma.flatten(1)], 1) for p in face_pictures[: 2 * count]]
+        other, target = ((torch.cat(planes) + 0.5) * 255).round().byte().reshape(count, 2, -1).unbind(1)
+        frames = torch.stack([other] * (PAIR_FRAMES - 1) + [target], 1)
+        side, paired = math.isqrt(frames.shape[-1] * 2 // 3) // 16, torch.tensor(qindex)[:, None, None, None] >= 0
+        random = torch.Generator().manual_seed(0)
+        config = trainer.model.network.config
+        channels = config.align_channels[1], config.latent_channels
+        known = Knowledge(*(paired * torch.rand(count, c, side, side, generator=random) for c in channels))
+        return Batch(0, None, frames, torch.full((count, 8), 0.5), torch.tensor(qindex), known)
 
     def test_key_frames_know_nothing_and_pairs_their_prediction(self, make_trainer, face_pictures):
         trainer = make_trainer("latent", **{"data.batch": 3})
-        batch = self.batch(face_pictures, [-1, 100, -1])
+        batch = self.batch(trainer, face_pictures, [-1, 100, -1])
         objective, model = trainer.module.objective, trainer.model
         outcome = objective(model, batch, 1.0).outcomes["latent"]
         assert outcome.qindex.tolist() == [135, 93, 135] and (outcome.bits > 0).all()
-        assert torch.equal(outcome.target.luma, batch.pictures()[1].luma)
+        assert torch.equal(outcome.target.luma, batch.pictures()[-1].luma)
         batch.frames[:, 0] = 128
         other = objective(model, batch, 1.0).outcomes["latent"]
         same = [torch.equal(a, b) for a, b in zip(outcome.picture.luma, other.picture.luma, strict=True)]
         assert same == [True, False, True]
 
+    @pytest.mark.parametrize("part", ["copies", "features", "near"])
+    @torch.no_grad()  # no noise in z
+    def test_pairs_bring_all_that_golden_frames_know(self, part, make_trainer, face_pictures):
+        """What is known of the pair reaches its rate or its picture once those inputs have weights."""
+        trainer = make_trainer("latent", **{"data.batch": 2})
+        network = trainer.model.network
+        inputs = {
+            "copies": network.reference_decoder.copies.weight,
+            "features": network.latent_prior.means.from_features.weight,
+            "near": network.latent_prior.indices.enter.weight,
+        }
+        with torch.no_grad():
+            torch.nn.init.normal_(inputs[part])
+            torch.nn.init.normal_(network.reference_decoder.head.weight)
+            torch.nn.init.normal_(network.latent_prior.means.mean.weight)
+        batch = self.batch(trainer, face_pictures, [-1, 100])
+        before = trainer.module.objective(trainer.model, batch, 1.0).outcomes["latent"]
+        if part == "copies":
+            batch.frames[:, 1:3] = 255 - batch.frames[:, 1:3]
+        else:
+            batch.known = batch.known._replace(**{part: getattr(batch.known, part).flip(0, 1) * 3})
+            batch.known = Knowledge(*(x * torch.tensor([0, 1])[:, None, None, None] for x in batch.known))
+        after = trainer.module.objective(trainer.model, batch, 1.0).outcomes["latent"]
+        changed = (before.bits != after.bits) | (before.picture.luma != after.picture.luma).flatten(1).any(1)
+        assert changed.tolist() == [False, True]
+
     def test_only_y_is_trained(self, make_trainer, face_pictures):
         """No gradient reaches alignment or tokens."""
         trainer = make_trainer("latent", **{"data.batch": 2})
-        trainer.module.objective(trainer.model, self.batch(face_pictures, [-1, 100]), 1.0).loss.backward()
+        trainer.module.objective(trainer.model, self.batch(trainer, face_pictures, [-1, 100]), 1.0).loss.backward()
         touched = {n.split(".")[1] for n, p in trainer.model.named_parameters() if p.grad is not None and p.grad.any()}
         network = {"dense_feature_encoder", "latent_prior", "reference_decoder"}
         assert network <= touched and not touched & {
@@ -100,7 +135,7 @@ class TestLatent:
         trainer = make_trainer("latent", **{"data.batch": 2})
         found = []
         for dice in (0.0, 0.99999):
-            batch = self.batch(face_pictures, [100, 250])
+            batch = self.batch(trainer, face_pictures, [100, 250])
             batch.dice.fill_(dice)
             found.append(trainer.module.objective(trainer.model, batch, 1.0).outcomes["latent"].qindex.tolist())
         assert found == [[70, 220], [115, 255]]

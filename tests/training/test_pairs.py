@@ -29,14 +29,19 @@ def store(face_store, small_model, tmp_path, monkeypatch):
 
 
 def test_pairs_are_a_store(store):
-    """Two frames a clip, and the quantiser index of the references."""
+    """Four frames a clip, the quantiser index of the references, and maps of what else is known."""
     clips = load_store(store)
-    assert len(clips) == COUNT == len(list(store.glob("*.npy")))
+    assert len(clips) == COUNT and all(
+        len(list(store.glob(f"*.{kind}"))) == COUNT for kind in ("npy", "features", "near")
+    )
     for clip in clips:
-        assert (clip.frames, clip.height, clip.width) == (2, 64, 64) and 1 <= clip.qindex <= 255
-        assert clip.data.shape == (2, 64 * 64 * 3 // 2) and clip.data.dtype == np.uint8
-        prediction, target = clip.data.astype(int)
+        assert (clip.frames, clip.height, clip.width) == (4, 64, 64) and 1 <= clip.qindex <= 255
+        assert clip.data.shape == (4, 64 * 64 * 3 // 2) and clip.data.dtype == np.uint8
+        prediction, first, second, target = clip.data.astype(int)
         assert 0 < np.abs(prediction - target).mean() < 60
+        assert np.abs(prediction - (first + second) / 2).max() <= np.abs(first - second).max() / 2 + 2  # a mix of both
+        with clip.features.open("rb") as features, clip.near.open("rb") as near:
+            assert np.load(features).shape[1:] == np.load(near).shape[1:] == (4, 4)
     assert len({clip.qindex for clip in clips}) > 1
 
 
@@ -54,11 +59,11 @@ def test_targets_are_frames_and_predictions_are_not(face_store, small_model, mon
         steps = [step for level in batch.shape.levels for step in level]
         made = list(make_pairs(small_model, batch))
         assert len(made) == 2 * len(steps) and all(step.latent for step in steps)
-        for number, (frames, qindex) in enumerate(made):
+        for number, pair in enumerate(made):
             step, sample = steps[number // 2], number % 2
             index = batch.shape.offsets.index(step.position)
-            assert torch.equal(frames[1], batch.frames[sample, index]) and not torch.equal(frames[0], frames[1])
-            assert 0 <= qindex <= 250
+            assert torch.equal(pair.frames[-1], batch.frames[sample, index])
+            assert not torch.equal(pair.frames[0], pair.frames[-1]) and 0 <= pair.qindex <= 250
 
 
 def test_the_latent_stage_trains_on_them(store, face_store, small_changes, tmp_path, small_model):
@@ -71,11 +76,10 @@ def test_the_latent_stage_trains_on_them(store, face_store, small_changes, tmp_p
     qindices = {clip.name: clip.qindex for clip in load_store(store)}
     assert set(torch.cat([loader[step].qindex for step in range(8)]).tolist()) <= {-1, *qindices.values()}
     assert {bool(q) for step in range(8) for q in (loader[step].qindex < 0).tolist()} == {True, False}
-    targets = {tuple(clip.data[1, :64].tolist()) for clip in load_store(store)}
-    targets |= {tuple(clip.data[1, :64].tolist()[::-1]) for clip in load_store(store)}
+    targets = {tuple(clip.data[-1, :64].tolist()) for clip in load_store(store)}
     for frames, qindex in zip(batch.frames, batch.qindex, strict=True):
-        row = frames[1, :64].tolist()
-        assert qindex < 0 or tuple(row) in targets or tuple(row[::-1]) in targets
+        assert qindex < 0 or tuple(frames[-1, :64].tolist()) in targets
+        assert qindex >= 0 or all(torch.equal(frame, frames[0]) for frame in frames)
     trainer = Trainer(config, small_model, objective, loader, tmp_path / "run", make_fabric("cpu", "32-true"))
     batches = trainer.loader.batches(0)
     figures = [trainer.advance(next(batches), trainer.progress) for _ in range(3)]
@@ -85,7 +89,7 @@ def test_the_latent_stage_trains_on_them(store, face_store, small_changes, tmp_p
 def test_an_index_of_pairs_is_checked(store):
     index = json.loads((store / "index.json").read_text())
     name = next(iter(index))
-    for wrong in ([2, 64], [2, 64, 64, 5, 1], [2, 64, 64, 0], [2, 64, 64, "5"]):
+    for wrong in ([4, 64], [4, 64, 64, 5, 1], [4, 64, 64, 0], [2, 64, 64, 5], [4, 64, 64, "5"]):
         (store / "index.json").write_text(json.dumps({**index, name: wrong}))
         with pytest.raises(InputError, match="not the index of a store"):
             load_store(store)
