@@ -16,7 +16,7 @@ from imfcodec.bitstream.container import StreamReader, verify_structure
 from imfcodec.errors import CorruptStreamError, ModelError, UsageError
 from imfcodec.files import OutputFolder, check_distinct, list_folder, open_input
 from imfcodec.light.choice import find_installed
-from imfcodec.light.graphs import GRAPHS
+from imfcodec.light.graphs import CONCEALING, GRAPHS
 from imfcodec.light.model import DESCRIPTION, TABLES, graph_file, read_description, read_exported
 from imfcodec.web.runtime import RUNTIME_FILES, find_runtime
 from imfcodec.web.videos import SUFFIX, convert_video
@@ -24,7 +24,7 @@ from imfcodec.web.videos import SUFFIX, convert_video
 SITE = Path(__file__).parent / "site"
 LIST = "streams.json"
 _INTEGERS = b'"latent_prior.indices.enter.weight"'  # one of the tensors that pages need and older exports lack
-_MODEL_FILES = (TABLES, *(graph_file(name) for name in GRAPHS if name != "token_rows"))
+_MODEL_FILES = (TABLES, *(graph_file(name) for name in GRAPHS if name not in ("token_rows", *CONCEALING)))
 _OWN = rf"stream-\d+\.imf|beside-\d+{re.escape(SUFFIX)}|[0-9a-f]{{16}}-(\w+\.onnx|model\.json|tables\.safetensors)"
 
 
@@ -166,7 +166,7 @@ def _export(model_id: bytes, folder: Path) -> Path:
         raise ModelError(
             f"no model {model_id.hex()} is installed; export the one the stream was made with: --model DIR"
         )
-    export_model(names[0], folder)
+    export_model(names[0], folder, conceals=False)
     return folder
 
 

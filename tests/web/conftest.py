@@ -40,5 +40,5 @@ def exported(tmp_path_factory) -> Path:
     from imfcodec.export.writer import export_model
 
     folder = tmp_path_factory.mktemp("exported") / "tiny"
-    export_model(str(ROOT / "bitstreams" / "tiny.safetensors"), folder)
+    export_model(str(ROOT / "bitstreams" / "tiny.safetensors"), folder, conceals=False)
     return folder
