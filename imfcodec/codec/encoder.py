@@ -32,7 +32,7 @@ Coded = TypeVar("Coded")
 Original = tuple[Frame, Picture]
 
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
-SHORTENING_GAIN = 1.4  # by which fewer frames must pay, as golden frames inside a chunk are not all counted
+LENGTHENING = 2  # by which a chunk may be longer than the one before: much longer ones are seldom worth a trial
 SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
 TAIL_BELOW = 40
 
@@ -136,9 +136,10 @@ class Encoder:
         yield packet
         span = 1 if self.settings.structure == "low-delay" else self.point.interval
         waiting: list[Original] = []
+        longest = span
         while waiting := waiting + [(f, self._picture([f])) for f in source.take(span - len(waiting))]:
             with self.model.autocast():
-                length, ends = self._extent(group, [key, *waiting])
+                length, ends = self._extent(group, [key, *waiting], longest)
                 if ends:
                     source.give_back([frame for frame, _ in waiting[length:]])
                     waiting = waiting[:length]
@@ -152,7 +153,7 @@ class Encoder:
                 self._rebuild([frame for frame, _ in chunk], pictures)
                 group.pass_over(executor, coded)
             yield packet
-            key = chunk[-1]
+            key, longest = chunk[-1], max(LENGTHENING * length, 2 * SHORTEST_CHUNK)
 
     def _agree(self, code: Callable[[], tuple[Coded, VideoPacket]]) -> tuple[Coded, VideoPacket]:
         """Code a packet at the quality that the control wants, again where it is not content."""
@@ -168,11 +169,12 @@ class Encoder:
             settings = replace(self.settings, quality=quality)
             self._tune(settings, operating_point(settings))
 
-    def _extent(self, group: Group[Known], originals: list[Original]) -> tuple[int, bool]:
+    def _extent(self, group: Group[Known], originals: list[Original], longest: int) -> tuple[int, bool]:
         """How many of the frames that wait the next chunk takes, and whether the group ends there for a key frame.
 
         Args:
             originals: that of the anchor and those of the frames.
+            longest: chunk that is tried.
         """
         count = len(originals) - 1
         resilience, is_live = self.settings.resilience, self.settings.structure == "low-delay"
@@ -182,7 +184,7 @@ class Encoder:
             return (0, True) if self._next_chunk(group, 1).golden else (count, False)
         frames = {group.before + i: original for i, original in enumerate(originals)}
         trial = self._trial(_pictures(frames), self._weights(frames))
-        length = self._length(group, trial, count)
+        length = self._length(group, trial, min(count, longest)) if self.point.split else count
         fall = self._fall(group, trial, length)
         return (length, resilience) if fall is None else (fall, True)
 
@@ -222,14 +224,13 @@ class Encoder:
             self._show([to_frames(picture, width, height, [frame.pts])[0] for frame, picture in pairs])
 
     def _length(self, group: Group[Known], trial: ChunkTrial, count: int) -> int:
-        """How many of the coming frames the next chunk takes: all, or a fraction that costs much less a frame."""
-        if not self.point.split or count < 2 * SHORTEST_CHUNK:
+        """How many of the coming frames the next chunk takes: all, or the fraction that costs least a frame."""
+        if count < 2 * SHORTEST_CHUNK:
             return count
         halvings = range(0, count.bit_length(), self._effort.length_stride)
         lengths = [count >> halving for halving in halvings if count >> halving >= SHORTEST_CHUNK]
         costs = {length: trial.cost_per_frame(length, group.known[0]) for length in lengths}
-        best = min(lengths, key=costs.__getitem__)
-        return best if costs[best] * SHORTENING_GAIN < costs[count] else count
+        return min(lengths, key=costs.__getitem__)
 
     def _fall(self, group: Group[Known], trial: ChunkTrial, length: int) -> int | None:
         """How many of a chunk's frames come before the first that costs less as a key frame; None if its end does not.
