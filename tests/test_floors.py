@@ -44,7 +44,8 @@ BESIDE = {
     "imfcodec.evaluation": {"highest floor": 5, "imported by": {"imfcodec.evaluation", "imfcodec.cli"}},
 }
 NO_TORCH = ("imfcodec.errors", "imfcodec.config", "imfcodec.frames", "imfcodec.files", "imfcodec.bitstream")
-NO_TORCH += ("imfcodec.light", "imfcodec.codec.chunks", "imfcodec.models.roles", "imfcodec.models.structure")
+NO_TORCH += ("imfcodec.light", "imfcodec.models.roles", "imfcodec.models.structure")
+NO_TORCH += tuple(f"imfcodec.codec.{name}" for name in ("chunks", "groups", "concealment", "losses"))
 BYTES_AND_TENSORS_APART = ("imfcodec.bitstream", "imfcodec.video")
 
 

@@ -66,7 +66,7 @@ def _recorded_symbols() -> Iterator[list[list[int]]]:
             self._log.append(int(flag := super().decode_flag()))
             return flag
 
-    users = ("imfcodec.latents.symbols", "imfcodec.light.executor")
+    users = ("imfcodec.latents.symbols", "imfcodec.light.decoder")
     with mock.patch(f"{users[0]}.RangeDecoder", Recorder), mock.patch(f"{users[1]}.RangeDecoder", Recorder):
         yield packets
 

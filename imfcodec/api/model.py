@@ -98,7 +98,7 @@ class Model:
         """
         from imfcodec.light.choice import find_exported
 
-        folder = find_exported(self.engine, self.name, header.model_id, self.device, self.dtype, conceal=conceal)
+        folder = find_exported(self.engine, self.name, header.model_id, self.device, self.dtype)
         if folder is None:
             from imfcodec.codec.decoder import Decoder
 

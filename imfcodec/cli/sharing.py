@@ -1,5 +1,6 @@
 """Commands that bring streams to other programs: mux, demux, play, page, serve."""
 
+import os
 import tempfile
 import webbrowser
 from typing import TYPE_CHECKING
@@ -81,7 +82,29 @@ def _say_note(line: str) -> None:
     say(f"imfcodec: {line}")
 
 
+def _named_videos(context: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Files by name, of NAME=FILE; without a name one goes by that of the file."""
+    videos: dict[str, str] = {}
+    for value in values:
+        name, has_name, path = value.partition("=")
+        if not has_name:
+            name, path = os.path.basename(value), value
+        if not (name.strip() and path):
+            raise click.BadParameter(f"{value!r} is not NAME=FILE, e.g. AV1=av1.mp4.")
+        if name in videos:
+            raise click.BadParameter(f"two videos go by the name {name!r}; give each its own, as NAME=FILE.")
+        videos[name] = path
+    return videos
+
+
 page_options = options(
+    click.option(
+        "--beside",
+        multiple=True,
+        callback=_named_videos,
+        metavar="[NAME=]FILE",
+        help="A video to play beside the stream, in step with it and with its rate; may be given again.",
+    ),
     click.option("--model", metavar="DIR", help="Model made by export. [default: the package's, exported if need be]"),
     click.option("--runtime", metavar="DIR", help="onnxruntime-web. [default: node_modules here or above]"),
     click.option(
@@ -100,14 +123,26 @@ page_options = options(
 @page_options
 @overwrite_option
 def page(
-    streams: tuple[str, ...], folder: str, model: str | None, runtime: str | None, on_error: str, overwrite: bool
+    streams: tuple[str, ...],
+    folder: str,
+    beside: dict[str, str],
+    model: str | None,
+    runtime: str | None,
+    on_error: str,
+    overwrite: bool,
 ) -> int:
     """Write a web page to DIR that plays .imf streams in the browser; any web server can serve it."""
     from imfcodec.web.pages import write_page
 
-    conceal = on_error == "conceal"
     damaged = write_page(
-        streams, folder, model=model, runtime=runtime, overwrite=overwrite, conceal=conceal, say=_say_note
+        streams,
+        folder,
+        model=model,
+        runtime=runtime,
+        overwrite=overwrite,
+        conceal=on_error == "conceal",
+        beside=beside,
+        say=_say_note,
     )
     return EXIT_CONCEALED if damaged else 0
 
@@ -118,15 +153,28 @@ def page(
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. [default: a free one]")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def serve(
-    streams: tuple[str, ...], model: str | None, runtime: str | None, on_error: str, port: int, opens: bool
+    streams: tuple[str, ...],
+    beside: dict[str, str],
+    model: str | None,
+    runtime: str | None,
+    on_error: str,
+    port: int,
+    opens: bool,
 ) -> None:
     """Play .imf streams in the browser of this machine: prints the address of the page, and serves it until Ctrl-C."""
     from imfcodec.web.pages import write_page
     from imfcodec.web.serving import PageServer
 
     with tempfile.TemporaryDirectory(prefix="imfcodec-") as folder:
-        conceal = on_error == "conceal"
-        write_page(streams, f"{folder}/page", model=model, runtime=runtime, conceal=conceal, say=_say_note)
+        write_page(
+            streams,
+            f"{folder}/page",
+            model=model,
+            runtime=runtime,
+            conceal=on_error == "conceal",
+            beside=beside,
+            say=_say_note,
+        )
         with PageServer(f"{folder}/page", port) as server:
             click.echo(server.url)
             if opens:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import torch
 
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
+from imfcodec.bitstream.packet import PacketKind, VideoPacket
 from imfcodec.codec.chunks import read_chunk, runs
-from imfcodec.codec.concealment import Concealment, Shown
+from imfcodec.codec.concealment import blank_frame
 from imfcodec.codec.groups import Group
+from imfcodec.codec.losses import LossDecoder
+from imfcodec.codec.moving import TorchMover
 from imfcodec.codec.planes import padded_size, to_frames
 from imfcodec.codec.quantisers import to_qindices
 from imfcodec.errors import CorruptStreamError
@@ -21,71 +23,24 @@ from imfcodec.nn.picture import Picture
 from imfcodec.zoo import LoadedModel
 
 
-class Decoder:
+class Decoder(LossDecoder[Known]):
     """Decodes one video.
 
     Args:
         observe: is told the bits of every step, see `models.executor.Observer`.
-        conceal: go on after payloads that cannot be decoded; lost packets are covered in any case.
-
-    Attributes:
-        concealed_frames: frames made up for lost ones or predicted from such, so far.
+        conceal: as of `LossDecoder`.
     """
 
     def __init__(
         self, model: LoadedModel, header: StreamHeader, observe: Observer | None = None, *, conceal: bool = False
     ) -> None:
         self.model = model
-        self._observe, self._conceals = observe, conceal
-        self.concealed_frames = 0
+        self._observe = observe
         self._width, self._height = header.format.width, header.format.height
         width, height = padded_size(self._width, self._height)
         luma = torch.zeros(1, 1, height, width, device=model.device)
         self._like = Picture(luma, luma.new_zeros(1, 2, height // 2, width // 2))
-        self._group: Group[Known] | None = None
-        self._period = 0  # distance of the last golden frame of low delay from its anchor
-
-    def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
-        """Yield frames in display order.
-
-        A lost packet costs its own frames, which `codec.concealment` makes up. What builds on them is predicted from
-        the last good reference and counts as concealed until the next key frame.
-
-        Raises:
-            CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
-        """
-        blank = to_frames(self._like, self._width, self._height, [0])[0]
-        for frame in Concealment(self.model, blank).fill(_rising(self._shown(packets))):
-            self.concealed_frames += frame.concealed
-            yield frame
-
-    def _shown(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Shown]:
-        for packet in packets:
-            if isinstance(packet, LostPacket):
-                yield from self._lose(packet)
-            elif self._conceals:
-                yield from self._try_packet(packet)
-            else:
-                yield from self._decode_packet(packet)
-
-    def _try_packet(self, packet: VideoPacket) -> Iterator[Shown]:
-        """Decode a packet, or lose it where that fails, before or midway."""
-        done = 0
-        try:
-            for frame in self._decode_packet(packet):
-                done += 1
-                yield frame
-        except CorruptStreamError as error:
-            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
-                yield from self._try_packet(packet)
-                return
-            rest = packet.pts[done:]
-            yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
-
-    def _lose(self, packet: LostPacket) -> Iterator[int]:
-        if self._group is not None:
-            self._group.lose(packet)
-        yield from packet.pts
+        super().__init__(TorchMover(model), blank_frame(self._width, self._height), conceal=conceal)
 
     def _decode_packet(self, packet: VideoPacket) -> Iterator[Frame]:
         pictures = self._pictures(packet)
@@ -137,16 +92,6 @@ class Decoder:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, qindices, None)
             group.pass_over(executor, chunk)
-
-
-def _rising(shown: Iterator[Shown]) -> Iterator[Shown]:
-    """Leave out what is not later than everything before: a damaged frame count may have covered too many."""
-    latest: int | None = None
-    for item in shown:
-        pts = item.pts if isinstance(item, Frame) else item
-        if latest is None or pts > latest:
-            latest = pts
-            yield item
 
 
 def shown(

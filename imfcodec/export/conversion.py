@@ -70,9 +70,16 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tenso
     return torch.cat(parts, 2)
 
 
+def _windows(x: Tensor, axis: int, size: int, step: int) -> Tensor:
+    """`Tensor.unfold` by single steps."""
+    assert step == 1, "nothing here takes longer steps"
+    count = int(x.size(axis) - size + 1)
+    return torch.stack([x.narrow(axis, start, size).movedim(axis, -1) for start in range(count)], axis)
+
+
 class _Traceable(TorchFunctionMode):
-    """Says three things so that torch's exporter follows them: it freezes sizes put into a tensor, misreads axes that
-    count from the end, and makes attention hold all its weights at once."""
+    """Says four things so that torch's exporter follows them: it freezes sizes put into a tensor, misreads axes that
+    count from the end, makes attention hold all its weights at once, and knows windows of fixed sizes alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +94,8 @@ class _Traceable(TorchFunctionMode):
         if function is Tensor.movedim:
             x, *axes = args
             return function(x, *(axis % x.dim() for axis in axes))
+        if function is Tensor.unfold:
+            return _windows(*args)
         if function is nn.functional.scaled_dot_product_attention:
             return self._attention(*args, kwargs.get("scale") or args[0].shape[-1] ** -0.5)
         return function(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from imfcodec.export.graphs import MODULES
@@ -44,7 +45,7 @@ def example(network: ImfNetwork, batch: int, height: int, width: int) -> dict[st
         "decoded": noise(config.latent_channels, 16) * 3,
         "y": noise(config.latent_channels, 16) / 4,
     }
-    values |= _token_example(network, batch, height, width)
+    values |= _token_example(network, batch, height, width) | _motion_example(height, width)
     for graph in ("reference_frame", "remember", "latent_shared"):
         outputs = MODULES[graph](network)(*(values[name] for name in GRAPHS[graph].inputs))
         values |= dict(zip(GRAPHS[graph].outputs, outputs, strict=True))
@@ -66,3 +67,11 @@ def _token_example(network: ImfNetwork, batch: int, height: int, width: int) -> 
         arrays = {f"first_{part}": near[0], f"second_{part}": near[1], f"{part}_planes": planes}
         values |= {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     return values
+
+
+def _motion_example(height: int, width: int) -> dict[str, Tensor]:
+    """Luma of one scene, twice: smooth, since there is no saying how noise has moved."""
+    generator = torch.Generator().manual_seed(height)
+    coarse = torch.rand(1, 1, height // 8 + 1, width // 8 + 1, generator=generator) - 0.5
+    scene = F.interpolate(coarse, scale_factor=8, mode="bicubic", align_corners=False).clamp(-0.5, 0.5)
+    return {"earlier": scene[..., :height, :width], "later": scene[..., 3 : 3 + height, 2 : 2 + width]}

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imfcodec.codec.concealment import QUANTISERS
 from imfcodec.light.graphs import REFERENCE
 from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.coding import Condition, magnitude, scale_indices
+from imfcodec.models.displacement import canonical_field
 from imfcodec.models.latent_prior import LatentContext
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
@@ -152,6 +154,32 @@ class Remember(nn.Module):
         return keys_32, values_32, keys_16, values_16, reference.field
 
 
+class PictureFeatures(nn.Module):
+    """f_r of a picture at 1/32 and 1/16 scale."""
+
+    def __init__(self, network: ImfNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, luma: Tensor, chroma: Tensor) -> tuple[Tensor, ...]:
+        return self.network.reference_features(Picture(luma, chroma))
+
+
+class Motion(nn.Module):
+    """E_T for lost frames: the token of one picture's luma whose only reference, an anchor, is another's."""
+
+    def __init__(self, network: ImfNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, earlier: Tensor, later: Tensor) -> Token:
+        batch, _, height, width = earlier.shape
+        still, nothing = Token.zeros(batch, height, width, self.network.config, earlier), earlier[:0]
+        anchor = _reference(earlier, nothing, nothing, nothing, nothing, nothing, canonical_field(still.u))
+        qindex = torch.full((1,), QUANTISERS.token)
+        return self.network.encode_token(later, [anchor], still, torch.zeros(1), qindex)
+
+
 MODULES: dict[str, Callable[[ImfNetwork], nn.Module]] = {
     "token_rows": TokenRows,
     "predict_from_one": PredictFromOne,
@@ -161,6 +189,8 @@ MODULES: dict[str, Callable[[ImfNetwork], nn.Module]] = {
     "latent_pass": LatentPass,
     "reference_frame": ReferenceFrame,
     "remember": Remember,
+    "picture_features": PictureFeatures,
+    "motion": Motion,
 }
 
 

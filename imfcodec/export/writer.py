@@ -12,6 +12,7 @@ from imfcodec.export.conversion import Values, make_graph
 from imfcodec.export.examples import example
 from imfcodec.export.graphs import MODULES, for_export
 from imfcodec.files import OutputFolder
+from imfcodec.light.graphs import CONCEALING
 from imfcodec.light.model import DESCRIPTION, G_STEPS, STEPS, TABLES, U_STEPS, Description, graph_file
 from imfcodec.models.network import ImfNetwork
 from imfcodec.nn.quantize import QINDEX_LEVELS, qindex_fraction
@@ -22,12 +23,13 @@ _TABLES_AND_INTEGERS = ("tables.", "latent_prior.indices.", "token_prior.u_index
 _OWN = re.compile(rf"\w+\.onnx|{re.escape(DESCRIPTION)}|{re.escape(TABLES)}")
 
 
-def export_model(name: str, folder: Path, *, overwrite: bool = False) -> Description:
+def export_model(name: str, folder: Path, *, overwrite: bool = False, conceals: bool = True) -> Description:
     """Write the decoder of a model to a folder; every graph is compared with torch at two sizes first.
 
     Args:
         name: of an installed model, or the path of its file.
         overwrite: replace an exported model.
+        conceals: whether it is to move lost frames; the graphs for that take as long to make as all others.
     Returns:
         What the folder says of itself.
     Raises:
@@ -41,7 +43,7 @@ def export_model(name: str, folder: Path, *, overwrite: bool = False) -> Descrip
     path = next((info.path for info in available_models() if info.name == name), Path(name))
     output = OutputFolder(folder, _OWN, str(folder), overwrite=True)
     try:
-        contents = {TABLES: save(_tables(path, model.network)), **_graphs(model.network)}
+        contents = {TABLES: save(_tables(path, model.network)), **_graphs(model.network, conceals)}
         hashes = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
         description = Description(model.model_id, model.network.config, hashes)
         for file, data in {**contents, DESCRIPTION: description.to_json().encode()}.items():
@@ -52,10 +54,11 @@ def export_model(name: str, folder: Path, *, overwrite: bool = False) -> Descrip
     return description
 
 
-def _graphs(network: ImfNetwork) -> dict[str, bytes]:
+def _graphs(network: ImfNetwork, conceals: bool) -> dict[str, bytes]:
     fast = for_export(network)
     traced, checked = (example(network, *shape) for shape in (TRACED, CHECKED))
-    return {graph_file(name): make_graph(name, make(fast), traced, checked) for name, make in MODULES.items()}
+    names = [name for name in MODULES if conceals or name not in CONCEALING]
+    return {graph_file(name): make_graph(name, MODULES[name](fast), traced, checked) for name in names}
 
 
 def _tables(path: Path, network: ImfNetwork) -> Values:

@@ -12,9 +12,7 @@ INSTALLED = Path(__file__).parent.parent / "weights"
 """Folder of the models that come with the package; exported ones are folders NAME.light in it."""
 
 
-def find_exported(
-    engine: str, model: str | None, model_id: bytes, device: str, dtype: str, *, conceal: bool = False
-) -> Path | None:
+def find_exported(engine: str, model: str | None, model_id: bytes, device: str, dtype: str) -> Path | None:
     """The exported model to decode a stream with; None stands for torch.
 
     Args:
@@ -22,7 +20,6 @@ def find_exported(
         model: as the caller names it, None for the one the stream names.
         model_id: that the stream names.
         device, dtype: as the caller asks for them; onnxruntime computes in float32 on the CPU.
-        conceal: whether lost frames are to be made up: torch moves them, onnxruntime repeats the one before.
     Raises:
         UsageError: no such engine, or it cannot do what is asked of it.
     """
@@ -41,7 +38,7 @@ def find_exported(
         if not _has("onnxruntime"):
             raise UsageError("engine onnx needs onnxruntime; install it with: pip install 'imfcodec[light]'")
         return folder
-    if engine == "auto" and folder is not None and suits and _has("onnxruntime") and not (conceal and _has("torch")):
+    if engine == "auto" and folder is not None and suits and _has("onnxruntime"):
         return folder
     if not _has("torch"):
         if engine == "torch":

@@ -3,33 +3,31 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from imfcodec.bitstream.header import StreamHeader
-from imfcodec.bitstream.packet import LostPacket, PacketKind, VideoPacket
+from imfcodec.bitstream.packet import PacketKind, VideoPacket
 from imfcodec.codec.chunks import read_chunk, runs
+from imfcodec.codec.concealment import blank_frame
 from imfcodec.codec.groups import Group
+from imfcodec.codec.losses import LossDecoder
+from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.errors import CorruptStreamError, ModelError
-from imfcodec.frames import Frame, Plane
+from imfcodec.frames import Frame
 from imfcodec.light.executor import Known, LightExecutor, Picture
-from imfcodec.light.model import Array, LightModel
+from imfcodec.light.model import LightModel
+from imfcodec.light.moving import LightMover
+from imfcodec.light.planes import padded_size, to_frame
 from imfcodec.models.structure import golden_levels, plan
 
-ALIGNMENT = 64  # the networks work on multiples of this many luma pixels
-GREY = 128
 
-
-class LightDecoder:
+class LightDecoder(LossDecoder[Known]):
     """Decodes one video; `codec.decoder.Decoder` with an exported model.
 
     Args:
-        conceal: repeat the frame before where one cannot be decoded, instead of raising an error.
-
-    Attributes:
-        concealed_frames: frames made up for lost ones, or built on such, so far.
+        conceal: as of `LossDecoder`.
 
     Raises:
-        ModelError: the stream was made with another model.
+        ModelError: the stream was made with another model; while decoding, frames are lost and the model was exported
+            before there was what moves them.
     """
 
     def __init__(self, model: LightModel, header: StreamHeader, *, conceal: bool = False) -> None:
@@ -37,78 +35,33 @@ class LightDecoder:
             wanted, given = header.model_id.hex(), model.model_id.hex()
             raise ModelError(f"the stream was made with model {wanted}, not with the exported one ({given})")
         self.model = model
-        self.concealed_frames = 0
-        self._conceals = conceal
         self._width, self._height = header.format.width, header.format.height
-        self._padded = [-(-side // ALIGNMENT) * ALIGNMENT for side in (self._width, self._height)]
-        self._group: Group[Known] | None = None
-        self._period = 0  # distance of the last golden frame of low delay from its anchor
-        self._last: Frame | None = None
-
-    def decode(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
-        """Yield frames in display order.
-
-        Raises:
-            CorruptStreamError: a packet that cannot follow the ones before it, or a payload no encoder writes.
-        """
-        latest: int | None = None
-        for frame in self._frames(packets):
-            if latest is None or frame.pts > latest:  # a damaged frame count may have covered too many
-                latest = frame.pts
-                yield frame
+        self._padded = padded_size(self._width, self._height)
+        super().__init__(LightMover(model), blank_frame(self._width, self._height), conceal=conceal)
 
     def pass_over(self, packet: VideoPacket) -> None:
         """Take from a packet what later ones build on, and make no frames of it; errors as for `decode`."""
         if not packet.golden or self._group is None:
             next(self._pictures(packet))
             return
-        executor, group = LightExecutor(self.model, packet, *self._padded), self._group
+        executor, group = self._open(packet), self._group
         chunk = read_chunk(packet, group.before, executor)
         for level in golden_levels(chunk):
             executor.run(level, group.known, packet.quantisers)
         group.pass_over(executor, chunk)
 
-    def _frames(self, packets: Iterator[VideoPacket | LostPacket]) -> Iterator[Frame]:
-        for packet in packets:
-            if isinstance(packet, LostPacket):
-                yield from self._lose(packet)
-            else:
-                yield from self._try_packet(packet)
+    def _decode_packet(self, packet: VideoPacket) -> Iterator[Frame]:
+        for time, picture in zip(packet.pts, self._pictures(packet), strict=True):
+            assert self._group is not None, "a packet that was decoded belongs to a group"
+            frame = to_frame(picture, self._width, self._height, time)
+            yield frame if self._group.intact else replace(frame, concealed=True)
 
-    def _try_packet(self, packet: VideoPacket) -> Iterator[Frame]:
-        done = 0
-        try:
-            for time, picture in zip(packet.pts, self._pictures(packet), strict=True):
-                done += 1
-                intact = self._group is not None and self._group.intact
-                self._last = replace(self._frame(picture, time), concealed=not intact)
-                self.concealed_frames += self._last.concealed
-                yield self._last
-        except CorruptStreamError as error:
-            if not self._conceals:
-                raise
-            if self._group is not None and self._group.take_usual_place(packet.kind, self._period):
-                yield from self._try_packet(packet)
-                return
-            rest = packet.pts[done:]
-            yield from self._lose(LostPacket(packet.kind, len(rest), str(error), rest))
-
-    def _lose(self, packet: LostPacket) -> Iterator[Frame]:
-        """Repeat the last frame; what follows is predicted from the anchor before."""
-        if self._group is not None:
-            self._group.lose(packet)
-        last = self._last or self._grey()
-        for time in packet.pts:
-            self.concealed_frames += 1
-            yield replace(last, pts=time, concealed=True)
-
-    def _grey(self) -> Frame:
-        luma = np.full((self._height, self._width), GREY, np.uint8)
-        chroma = np.full(((self._height + 1) // 2, (self._width + 1) // 2), GREY, np.uint8)
-        return Frame(luma, chroma, chroma, 0)
+    def _open(self, packet: VideoPacket) -> LightExecutor:
+        check = packet.kind is not PacketKind.DELAY_TOKEN
+        return LightExecutor(self.model, RangeDecoder(packet.payload, check=check), *self._padded)
 
     def _pictures(self, packet: VideoPacket) -> Iterator[Picture]:
-        executor = LightExecutor(self.model, packet, *self._padded)
+        executor = self._open(packet)
         if packet.kind is not PacketKind.KEY:
             yield from self._chunk(packet, executor)
             return
@@ -138,15 +91,6 @@ class LightDecoder:
                 yield from (_picture(known[step.position]) for step in run)
             else:
                 yield from executor.render(run, known, packet.quantisers)
-
-    def _frame(self, picture: Picture, pts: int) -> Frame:
-        luma = _samples(picture.luma[0, 0, : self._height, : self._width])
-        chroma = _samples(picture.chroma[0, :, : (self._height + 1) // 2, : (self._width + 1) // 2])
-        return Frame(luma, chroma[0], chroma[1], pts)
-
-
-def _samples(plane: Array) -> Plane:
-    return np.rint((plane + 0.5) * 255).clip(0, 255).astype(np.uint8)
 
 
 def _picture(known: Known) -> Picture:

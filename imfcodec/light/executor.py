@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imfcodec.bitstream.packet import PacketKind, Quantisers, VideoPacket
+from imfcodec.bitstream.packet import Quantisers
 from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.light.arrays import inverse_cosine_transform, put_places, take_places, token_planes
 from imfcodec.light.model import G_STEPS, STEPS, U_STEPS, Array, LightModel
@@ -62,16 +62,14 @@ class LightExecutor:
     """Decodes the frames of one packet.
 
     Args:
+        range: decoder of its payload.
         width, height: of the frames, multiples of 64.
-
-    Attributes:
-        range: decoder of the payload.
     """
 
-    def __init__(self, model: LightModel, packet: VideoPacket, width: int, height: int) -> None:
+    def __init__(self, model: LightModel, range: RangeDecoder, width: int, height: int) -> None:
         self._model, self._config = model, model.config
         self._height, self._width = height, width
-        self.range = RangeDecoder(packet.payload, check=packet.kind is not PacketKind.DELAY_TOKEN)
+        self.range = range
 
     def key(self, qindex: int) -> Known:
         """A key frame, the anchor of what follows."""
@@ -105,13 +103,19 @@ class LightExecutor:
         assert known.reference is not None, "only golden frames become anchors"
         return self._anchor(known.reference.picture, known.reference.features)
 
-    def _anchor(self, picture: Picture, features: tuple[Array, Array]) -> Known:
+    def recall(self, picture: Picture, token: Token | None = None) -> Known:
+        """A picture that was shown as a reference: as an anchor, or with its token from one."""
+        features = self._model.run("picture_features", *picture)
+        return self._anchor(picture, (features[0], features[1]), token)
+
+    def _anchor(self, picture: Picture, features: tuple[Array, Array], token: Token | None = None) -> Known:
         zero = Token(
             np.zeros((1, self._config.global_channels), np.float32), self._zeros(self._config.grid_channels, 32)
         )
+        token = token or zero
         none = self._zeros(self._config.latent_channels, 16)
-        memory = tuple(self._model.run("remember", *zero, *features))
-        return Known(zero, zero, Reference(picture, memory, features, none))
+        memory = tuple(self._model.run("remember", *token, *features))
+        return Known(token, zero, Reference(picture, memory, features, none))
 
     def _token(
         self, level: Level, qindex: Array, guess: Token, sides: Sequence[Sequence[Known]]

@@ -32,4 +32,8 @@ GRAPHS = {
     "latent_pass": Graph(("decoded", "symbols", "mean_context", "row_context", "number"), ("mean", "rows")),
     "reference_frame": Graph(("y", *ALIGNED, "qindex"), ("shown_luma", "shown_chroma", "features_32", "features_16")),
     "remember": Graph(("g", "u", "features_32", "features_16"), MEMORY),
+    "picture_features": Graph(("luma", "chroma"), ("features_32", "features_16")),
+    "motion": Graph(("earlier", "later"), ("g", "u")),
 }
+CONCEALING = ("picture_features", "motion")
+"""Those that only lost frames need; of `motion` the batch is 1."""

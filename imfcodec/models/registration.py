@@ -119,7 +119,7 @@ def _sum_of(x: Tensor, batch: int) -> Tensor:
 
 def _both_sides(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
     """down.t() @ x @ across, as products of two matrices each: batched ones are slow."""
-    return ((x @ across).mT @ down).mT
+    return ((x @ across).transpose(2, 3) @ down).transpose(2, 3)
 
 
 def _conjugate_gradients(operator: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:

@@ -238,6 +238,21 @@ class ClipReader:
         """Whether the source ends too early; of a pipe and of Y4M, known at its end."""
         return self._journal.cut_off
 
+    @property
+    def duration_seconds(self) -> float:
+        """From the first frame's start to the last one's end; of a file, for a pipe does not tell."""
+        assert self.frame_count_hint is not None, "files tell how many frames they hold"
+        ticks = self._timeline.at(self.frame_count_hint - 1) - self._timeline.at(0) + self.last_duration
+        return float(ticks * self.format.time_base)
+
+    def coded_bytes(self) -> int:
+        """Bytes of the coded pictures, without those of the container and of other tracks."""
+        if self._source.series is not None:
+            return sum(file.stat().st_size for file in self._source.series if file)
+        container = self._open()
+        stream = self._source.video_stream(container, self._video_index)
+        return sum(packet.size for packet in rebased_packets(container, [stream], Journal()))
+
     def frames(self) -> Iterator[Frame]:
         """Yield all frames in display order with strictly increasing time stamps.
 

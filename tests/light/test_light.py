@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from imfcodec.export.graphs import PredictFromTwo, Remember
 from imfcodec.light import choice
 from imfcodec.light.choice import find_exported
 from imfcodec.light.decoder import LightDecoder
-from imfcodec.light.graphs import GRAPHS
+from imfcodec.light.graphs import CONCEALING, GRAPHS
 from imfcodec.light.model import LightModel, read_description
 from imfcodec.video.reader import open_clip
 from imfcodec.zoo import available_models, load_model
@@ -142,7 +143,8 @@ def test_a_lost_packet_costs_its_own_frames(exported):
 
 @pytest.mark.parametrize("name", ["valid/low-delay.imf", "valid/chunks.imf"])
 def test_both_decoders_conceal_the_same_frames(model, exported, name):
-    """Each packet but the first in turn is cut out of the stream, which nobody says."""
+    """Each packet but the first in turn is cut out of the stream, which nobody says; lost frames are moved alike."""
+    moved = 0
     data = (STREAMS / name).read_bytes()
     video = [info for info in list_packets(io.BytesIO(data)) if info.frames]
     for gone in video[1:]:
@@ -151,7 +153,22 @@ def test_both_decoders_conceal_the_same_frames(model, exported, name):
         assert [(f.pts, f.concealed) for f in torch_frames] == [(f.pts, f.concealed) for f in frames]
         assert any(f.concealed for f in frames)
         for one, other in zip(torch_frames, frames, strict=True):
-            assert one.concealed or abs(one.y.astype(int) - other.y).max() <= 2
+            for plane, right in zip(planes(one), planes(other), strict=True):
+                assert abs(plane.astype(int) - right).max() <= 2
+        moved += sum(after.concealed and not np.array_equal(before.y, after.y) for before, after in pairwise(frames))
+    assert moved, "the next good frame is another one, and so are those on the way to it"
+
+
+def test_a_model_that_was_exported_before_frames_were_moved_is_refused_only_then(folder, tmp_path):
+    older = shutil.copytree(folder, tmp_path / "older")
+    for name in CONCEALING:
+        (older / f"{name}.onnx").unlink()
+    data = (STREAMS / "valid/low-delay.imf").read_bytes()
+    whole = replay(data, LightModel(older, 1), conceal=True)
+    (gone,) = [info for info in list_packets(io.BytesIO(data)) if info.frames][2:3]
+    with pytest.raises(ModelError, match="export the model again"):
+        replay(data[: gone.offset] + data[gone.offset + gone.size :], LightModel(older, 1), conceal=True)
+    assert len(whole.frames) == 8
 
 
 def test_packets_that_are_passed_over_are_built_on(exported):

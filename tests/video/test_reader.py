@@ -81,6 +81,21 @@ def test_one_frame_is_a_video(tmp_path):
             assert len(list(clip.frames())) == 1
 
 
+def test_length_and_coded_bytes_are_those_of_the_pictures_alone(tmp_path):
+    video = make_format(rate=Fraction(25))
+    with open_clip(write_clip(tmp_path / "clip.y4m", video, make_frames(video, 5))) as clip:
+        assert (clip.duration_seconds, clip.coded_bytes()) == (0.2, 5 * 64 * 48 * 3 // 2)
+    write_clip(tmp_path / "%02d.png", video, make_frames(video, 5))
+    with open_clip(tmp_path / "%02d.png") as clip:
+        assert clip.duration_seconds == 0.2
+        assert clip.coded_bytes() == sum(path.stat().st_size for path in tmp_path.glob("*.png"))
+    write_click(tmp_path / "sound.mkv", "aac", 44100, 1.0)
+    with open_clip(tmp_path / "sound.mkv") as clip, av.open(str(tmp_path / "sound.mkv")) as container:
+        pictures = sum(packet.size for packet in container.demux(video=0))
+        assert clip.coded_bytes() == pictures < (tmp_path / "sound.mkv").stat().st_size
+        assert clip.duration_seconds == pytest.approx(len(list(clip.frames())) / clip.format.frame_rate, abs=0.01)
+
+
 @pytest.mark.parametrize("codec,suffix", [("libx264", ".mp4"), ("libvpx-vp9", ".webm"), ("mpeg4", ".mov")])
 def test_constant_rate_is_seen_in_every_container(tmp_path, codec, suffix):
     video = make_format()

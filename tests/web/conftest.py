@@ -40,5 +40,25 @@ def exported(tmp_path_factory) -> Path:
     from imfcodec.export.writer import export_model
 
     folder = tmp_path_factory.mktemp("exported") / "tiny"
-    export_model(str(ROOT / "bitstreams" / "tiny.safetensors"), folder)
+    export_model(str(ROOT / "bitstreams" / "tiny.safetensors"), folder, conceals=False)
     return folder
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    """A headless Firefox that reaches this machine alone."""
+    pytest.importorskip("websocket", reason="driving Firefox needs the package websocket-client")
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox here; on Debian: apt-get install firefox-esr")
+    from firefox import Firefox
+
+    session = Firefox(program, tmp_path_factory.mktemp("firefox"))
+    yield session
+    session.quit()
+
+
+@pytest.fixture(scope="module", params=["browser", "firefox"], ids=["chromium", "firefox"])
+def any_browser(request):
+    """Each browser in turn."""
+    return request.getfixturevalue(request.param)

@@ -9,6 +9,8 @@ import pytest
 
 from imfcodec.cli import run
 from imfcodec.errors import InputError, ModelError, UsageError
+from imfcodec.video.reader import open_clip
+from imfcodec.video.writer import open_writer
 from imfcodec.web.pages import write_page
 from imfcodec.web.runtime import RUNTIME_FILES, find_runtime
 from imfcodec.web.serving import PageServer
@@ -100,3 +102,44 @@ def test_the_server_isolates_the_page_and_names_types(tmp_path):
         with pytest.raises(UsageError, match="--port"):
             PageServer(tmp_path, server.server_address[1])
         server.shutdown()
+
+
+class TestVideosBeside:
+    @pytest.fixture
+    def line(self, exported, stand_in, tmp_path):
+        return ["page", str(CHUNK), str(tmp_path / "page"), "--model", str(exported), "--runtime", str(stand_in)]
+
+    def test_they_are_listed_with_their_names_and_rates(self, line, face_y4m, tmp_path):
+        """Names are those of files, or given; odd ones are taken as they are."""
+        odd = tmp_path / 'it\'s <a> "b"\t\x1b.mkv'
+        with open_clip(face_y4m) as clip, open_writer(odd, clip.format) as writer:
+            for frame in clip.frames():
+                writer.write(frame)
+        assert run([*line, "--beside", f"the original={face_y4m}", "--beside", str(odd)]) == 0
+        (entry,) = json.loads((tmp_path / "page" / "streams.json").read_text())["streams"]
+        assert [video["name"] for video in entry["beside"]] == ["the original", odd.name]
+        for video in entry["beside"]:
+            with open_clip(tmp_path / "page" / video["file"]) as clip:
+                assert (clip.format.width, clip.format.height) == (96, 80)
+        raw, lossless = (video["kbps"] for video in entry["beside"])
+        assert raw == pytest.approx(96 * 80 * 1.5 * 8 * 25 / 1000, rel=0.01) and lossless < raw / 2
+
+    @pytest.mark.parametrize(
+        ("given", "code", "message"),
+        [
+            (["original=none.mp4"], 3, "none.mp4: no such file"),
+            ([f"stream={KEY}"], 3, "imfcodec decode"),
+            (["=none.mp4"], 2, "NAME=FILE"),
+            (["name="], 2, "NAME=FILE"),
+            (["a/none.mp4", "b/none.mp4"], 2, "two videos go by the name"),
+        ],
+    )
+    def test_what_cannot_be_shown_is_said_in_a_line(self, line, given, code, message, tmp_path, capsys):
+        assert run([*line, *(word for value in given for word in ("--beside", value))]) == code
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
+        assert not (tmp_path / "page").exists()
+
+    def test_they_belong_to_one_stream(self, line, face_y4m, capsys):
+        assert run([*line[:2], str(KEY), *line[2:], "--beside", str(face_y4m)]) == 2
+        assert "write a page for each" in capsys.readouterr().err

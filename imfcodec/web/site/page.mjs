@@ -1,5 +1,6 @@
 /** The page: which stream is played, and the controls. */
 
+import { Beside, captionOf } from "./beside.mjs";
 import { Decoder } from "./decoder.mjs";
 import { Player } from "./player.mjs";
 import { Sound } from "./sound.mjs";
@@ -10,13 +11,14 @@ const SKIP = 5; // seconds
 const find = (id) => document.getElementById(id);
 const canvas = find("picture");
 let player = null;
+let sound = null;
 let opening = 0; // number of the last attempt to open a stream
 
-/** Play a stream; `name` is shown unless the list shows it. */
-async function openStream(name, load, isListed = false) {
+/** Play a stream; `name` is shown unless the list shows it, `beside` lists videos for beside.mjs. */
+async function openStream({ name, load, beside = [], isListed = false }) {
   const attempt = ++opening;
   player?.close();
-  player = null;
+  player = sound = null;
   document.body.dataset.state = "loading";
   find("name").textContent = isListed && !find("streams").hidden ? "imfcodec" : name;
   say("");
@@ -26,7 +28,7 @@ async function openStream(name, load, isListed = false) {
     const decoder = await Decoder.open(data, (picture) => player?.receive(picture), say);
     if (attempt !== opening) return decoder.close();
     if (!decoder.stream.times.length) throw new Error(decoder.stream.fault ?? "the stream holds no frames");
-    start(decoder, byteLength);
+    start(decoder, byteLength, beside);
   } catch (error) {
     if (attempt !== opening) return;
     document.body.dataset.state = "failed";
@@ -34,10 +36,14 @@ async function openStream(name, load, isListed = false) {
   }
 }
 
-function start(decoder, byteLength) {
+function start(decoder, byteLength, beside) {
   const { stream } = decoder;
-  const sound = Sound.open(stream.sound, say);
-  player = new Player(canvas, decoder, sound);
+  sound = Sound.open(stream.sound, say);
+  const videos = new Beside(find("stage"), beside, say);
+  find("caption").textContent = beside.length ? captionOf("imfcodec", pictureKbps(stream, byteLength)) : "";
+  document.body.classList.toggle("beside", beside.length > 0);
+  player = new Player(canvas, decoder, sound ? [sound, videos] : [videos]);
+  find("stage").style.setProperty("--shape", player.shape);
   player.addEventListener("time", showTime);
   player.addEventListener("state", showState);
   player.setRate(Number(find("speed").value));
@@ -54,6 +60,12 @@ function describe({ header, times, end }, byteLength) {
   const shown = shownWidth === width && shownHeight === height ? "" : `, shown ${shownWidth}x${shownHeight}`;
   const kbps = ((8 * byteLength) / 1000 / end).toFixed(2);
   return `${width}x${height}${shown}, ${times.length} frames, ${byteLength} bytes, ${kbps} kbps`;
+}
+
+/** Of a stream without its sound; its container is counted. */
+function pictureKbps({ sound, end }, byteLength) {
+  const soundBytes = (sound?.packets ?? []).reduce((sum, { data }) => sum + data.length, 0);
+  return (8 * (byteLength - soundBytes)) / 1000 / end;
 }
 
 function say(message) {
@@ -89,7 +101,7 @@ function volume() {
 
 function setVolume(value = Number(find("volume").value)) {
   find("volume").value = value;
-  player?.sound?.setVolume(volume());
+  sound?.setVolume(volume());
 }
 
 function mute() {
@@ -136,7 +148,7 @@ function onDrop(event) {
   event.preventDefault();
   document.body.classList.remove("dragging");
   const [file] = event.dataTransfer.files;
-  if (file) openStream(file.name, () => file.arrayBuffer());
+  if (file) openStream({ name: file.name, load: () => file.arrayBuffer() });
 }
 
 async function fetchStream(file) {
@@ -150,7 +162,10 @@ async function listStreams() {
   const list = find("streams");
   list.replaceChildren(...streams.map(({ name, file }) => new Option(name, file)));
   list.hidden = streams.length < 2;
-  const open = () => openStream(list.selectedOptions[0].text, () => fetchStream(list.value), true);
+  const open = () => {
+    const { name, file, beside } = streams[list.selectedIndex];
+    openStream({ name, load: () => fetchStream(file), beside, isListed: true });
+  };
   list.addEventListener("change", open);
   open();
 }
@@ -160,7 +175,7 @@ function connect() {
   find("speed").addEventListener("change", () => changeSpeed(0));
   const actions = { play: toggle, back: KEYS[","], forward: KEYS["."], mute, full: fullScreen };
   for (const [id, action] of Object.entries(actions)) find(id).addEventListener("click", () => player && action());
-  canvas.addEventListener("click", () => player && toggle());
+  find("stage").addEventListener("click", ({ target }) => player && target.matches("canvas, video") && toggle());
   find("seek").addEventListener("input", ({ target }) => player?.seek(Number(target.value)));
   find("volume").addEventListener("input", () => setVolume());
   addEventListener("keydown", onKey);

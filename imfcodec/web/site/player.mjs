@@ -7,10 +7,10 @@ const LATEST = 0.5; // seconds that pictures may be late before the clock stands
 const WINDOW = 2; // seconds over which rates are taken
 
 export class Player extends EventTarget {
-  /** `sound` is a Sound of sound.mjs or null; events: "time", "state". */
-  constructor(canvas, decoder, sound) {
+  /** `followers` keep to the clock: Sound of sound.mjs, Beside of beside.mjs; events: "time", "state". */
+  constructor(canvas, decoder, followers) {
     super();
-    Object.assign(this, { canvas, decoder, sound });
+    Object.assign(this, { canvas, decoder, followers });
     const { header, times, end, packets } = decoder.stream;
     Object.assign(this, { header, times, end });
     this.rate = 1;
@@ -31,13 +31,13 @@ export class Player extends EventTarget {
     this.seek(0);
   }
 
-  /** Give the canvas the shape of the stream's pictures as they are shown. */
+  /** Give the canvas the size of the stream's pictures; `shape` is width / height as they are shown. */
   fit() {
     const { width, height, shownWidth, shownHeight, aspect, rotation } = this.header;
     const turned = rotation % 180 !== 0;
     [this.canvas.width, this.canvas.height] = turned ? [height, width] : [width, height];
     const shape = (shownWidth * toNumber(aspect)) / shownHeight;
-    this.canvas.style.setProperty("--shape", turned ? 1 / shape : shape);
+    this.shape = turned ? 1 / shape : shape;
   }
 
   get now() {
@@ -101,7 +101,7 @@ export class Player extends EventTarget {
   startClock() {
     this.since = performance.now();
     const runs = this.playing && !this.held;
-    this.sound?.follow(this.time, runs ? this.rate : 0);
+    for (const follower of this.followers) follower.follow(this.time, runs ? this.rate : 0);
     this.dispatchEvent(new Event("state"));
     this.wake();
   }
@@ -170,7 +170,7 @@ export class Player extends EventTarget {
 
   close() {
     cancelAnimationFrame(this.loop);
-    this.sound?.close();
+    for (const follower of this.followers) follower.close();
     this.decoder.close();
   }
 }
