@@ -9,7 +9,7 @@ from imfcodec.codec.weighing import Sparing, Weights, weighed
 from imfcodec.latents.symbols import PriorTables, SymbolWriter
 from imfcodec.models.executor import Executor, Known, Part, Qindices
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import Chunk, Interval, Step, golden_between, golden_levels, halves, token_levels
+from imfcodec.models.structure import Chunk, Interval, Step, golden_between, golden_levels, halves, plan, token_levels
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import bit_price
 
@@ -56,6 +56,18 @@ class ChunkTrial:
         end, golden = self._end(length, anchor)
         inside = min(self._costs((0, length), 1, {0: anchor, length: end})) if length > 1 else 0.0
         return (golden + inside + self._price(_end_of(length)) * 8 * PACKET_BYTES) / length
+
+    def prefers_tokens(self, length: int, anchor: Known) -> bool:
+        """Whether a few frames after the anchor, the last of their group, cost less as token frames of the past."""
+        levels, known = plan(Chunk(length, False)), {0: anchor}
+        self._bits = 0.0
+        for level in levels:
+            self._executor.run(level, known, self._qindices, self._frames)
+        steps = [step for level in levels for step in level]
+        pictures = self._executor.render(steps, known, self._qindices)
+        error = sum(self._error_of(picture, step.position) for step, picture in zip(steps, pictures, strict=True))
+        price = self._price(_end_of(length))
+        return error + price * (self._bits + 8 * PACKET_BYTES) < length * self.cost_per_frame(length, anchor)
 
     def prefers_key(self, position: int, anchor: Known) -> bool:
         """Whether the frame costs much less as a key frame than as a golden frame predicted from the anchor alone.

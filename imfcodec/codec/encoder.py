@@ -33,8 +33,7 @@ Original = tuple[Frame, Picture]
 
 SHORTEST_CHUNK = 4  # frames, where their number is chosen by rate and distortion
 LENGTHENING = 2  # by which a chunk may be longer than the one before: much longer ones are seldom worth a trial
-SHORT_TAIL = 2  # a rest of so few frames is sent as token frames below quality TAIL_BELOW
-TAIL_BELOW = 40
+SHORT_TAIL = 2  # a rest of so few frames may be sent as token frames
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ class Encoder:
         if coming := self._choices.coming:
             return (0, True) if coming.opens else (min(count, coming.length), resilience and not is_live)
         if resilience and is_live:
-            return (0, True) if self._next_chunk(group, 1).golden else (count, False)
+            return (0, True) if self._live_chunk(group).golden else (count, False)
         frames = {group.before + i: original for i, original in enumerate(originals)}
         trial = self._trial(_pictures(frames), self._weights(frames))
         length = self._length(group, trial, min(count, longest)) if self.point.split else count
@@ -201,7 +200,7 @@ class Encoder:
         pictures = _pictures(originals)
         self._refiner.look_at(pictures, self._weights(originals))
         executor, writer = self._open()
-        chunk = self._next_chunk(group, len(coming))
+        chunk = self._next_chunk(group, self._trial(pictures, self._refiner.weights), len(coming))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
@@ -238,7 +237,7 @@ class Encoder:
         Nor is it tried where the user says how far golden frames are apart.
         """
         tries = self._effort.key_trials and self.settings.golden_interval is None
-        if not tries or not self._next_chunk(group, length).golden:
+        if not tries or not self._next_chunk(group, trial, length).golden:
             return None
         anchor, low, high = group.known[0], group.before, group.before + length
         if not trial.prefers_key(high, anchor):
@@ -248,11 +247,14 @@ class Encoder:
             low, high = (low, middle) if trial.prefers_key(middle, anchor) else (middle, high)
         return high - 1 - group.before
 
-    def _next_chunk(self, group: Group[Known], length: int) -> Chunk:
+    def _next_chunk(self, group: Group[Known], trial: ChunkTrial, length: int) -> Chunk:
         if self.settings.structure == "low-delay":
-            return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
-        tail = length <= SHORT_TAIL and length < self.point.interval and self.settings.quality < TAIL_BELOW
-        return Chunk(length, not tail, before=group.before)
+            return self._live_chunk(group)
+        is_tail = length <= SHORT_TAIL and length < self.point.interval
+        return Chunk(length, not (is_tail and trial.prefers_tokens(length, group.known[0])), before=group.before)
+
+    def _live_chunk(self, group: Group[Known]) -> Chunk:
+        return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
 
     def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, pictures: Mapping[int, Picture]) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
