@@ -255,6 +255,24 @@ def test_a_key_frame_is_preferred_to_a_prediction_that_misleads(model):
         assert trial.prefers_key(1, misleading)
 
 
+def test_a_rest_is_sent_as_token_frames_only_where_nothing_changes(model):
+    """However short it is: a frame that no reference explains would be shown as what it is moved from."""
+    (frame,) = face(64, 64, 1)
+    still = to_picture([frame], model.device)
+    noise = to_picture([replace(frame, y=np.random.randint(0, 256, frame.y.shape, np.uint8))], model.device)
+    qindices = to_qindices(Quantisers(golden=100, deeper=16, token=25), model.device)
+    with torch.inference_mode():
+        writer = SymbolWriter(model.tables)
+        anchor = Executor(model.network, writer).key(torch.tensor([200], device=model.device), still, still)
+        for count in (1, 2):
+            calm = ChunkTrial(model.network, model.tables, qindices, dict.fromkeys(range(count + 1), still))
+            assert calm.prefers_tokens(count, anchor)
+            cut = ChunkTrial(
+                model.network, model.tables, qindices, dict.fromkeys(range(1, count + 1), noise) | {0: still}
+            )
+            assert not cut.prefers_tokens(count, anchor)
+
+
 def test_low_delay_reads_no_frame_ahead(model):
     taken = 0
 
