@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -71,11 +72,29 @@ def first_ready(workers: Iterable[Worker]) -> Worker:
 def _start(process: Any) -> None:
     """Start a process that an interruption from the terminal does not reach even before it ignores them."""
     resource_tracker.ensure_running()  # would let interruptions through again once it has started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _interruptions_wait():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interruptions_wait() -> Iterator[None]:
+    """Let an interruption come after what is done, also one that another thread took: a process that was not told all
+    it needs by then would complain."""
+    if threading.current_thread() is not threading.main_thread():  # they come to the main thread alone
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
-        process.start()
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _serve(pipe: Connection, work: Work) -> None:
