@@ -62,7 +62,7 @@ class LatentTokenEncoder(nn.Module):
     """
 
     CELLS = (8, 2)  # luma pixels per sample at each learned stage
-    PULL = 0.25  # registration is held to the guess by this times the squared quantisation step
+    PULL = 0.06  # registration is held to the guess by this times the squared quantisation step
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
