@@ -200,12 +200,13 @@ class Encoder:
         pictures = _pictures(originals)
         self._refiner.look_at(pictures, self._weights(originals))
         executor, writer = self._open()
-        chunk = self._next_chunk(group, self._trial(pictures, self._refiner.weights), len(coming))
+        trial = self._trial(pictures, self._refiner.weights)
+        chunk = self._next_chunk(group, trial, len(coming))
         done = 0
         if chunk.golden:
             for level in golden_levels(chunk):
                 executor.run(level, group.known, self._qindices, pictures)
-            chunk = self._split(chunk, group, executor, pictures)
+            chunk = self._split(chunk, group, executor, pictures, trial)
             writer.flags = chunk.splits
             done = len(golden_levels(chunk))
         for level in plan(chunk)[done:]:
@@ -256,10 +257,16 @@ class Encoder:
     def _live_chunk(self, group: Group[Known]) -> Chunk:
         return Chunk(1, group.before + 1 >= self.point.interval, before=group.before)
 
-    def _split(self, chunk: Chunk, group: Group[Known], executor: Executor, pictures: Mapping[int, Picture]) -> Chunk:
+    def _split(
+        self,
+        chunk: Chunk,
+        group: Group[Known],
+        executor: Executor,
+        pictures: Mapping[int, Picture],
+        trial: ChunkTrial,
+    ) -> Chunk:
         """Code golden frames inside the chunk where they pay, and return it with its splits."""
         coming = self._choices.coming
-        trial = self._trial(pictures, self._refiner.weights)
         while intervals := undecided(chunk):
             depth, decided = len(golden_levels(chunk)), len(chunk.splits)
             if coming:
