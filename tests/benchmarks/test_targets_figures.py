@@ -15,4 +15,4 @@ def test_a_row_says_what_was_asked_and_what_came(face_y4m, tiny_file, tmp_path, 
     *_, row = ([cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines())
     clip, asked, got, _, within, passes, _, said = row
     assert clip == face_y4m.stem and asked.endswith(unit) and got.endswith(unit) and int(passes) >= 1
-    assert (within == "yes") == (said == "-")
+    assert within == "yes" or said != "-", "what is off by more than allowed is said"
