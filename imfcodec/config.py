@@ -10,6 +10,7 @@ ARCHITECTURE = 2
 MAX_WIDTH = 1024
 MAX_DEPTH = 32
 MAX_PARTS = 16
+LEAST_GRID_CHANNELS = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ModelConfig:
         wavelengths: of the position code, in cells.
         gate_channels: width of the network that mixes moved copies.
         global_channels: values of the global token g (d_m in the paper).
-        grid_channels: values of each local token u; the first four are displacements.
+        grid_channels: values of each local token u, at least 5: four are displacements, the fifth mixes two references.
         token_channels: width of the token encoder's stages.
         quality_knots: points at which the learned quantisation steps are stored; between them they are interpolated.
     """
@@ -62,6 +63,8 @@ class ModelConfig:
             _check_field(field.name, getattr(self, field.name), field.default)
         if self.latent_channels % 4:
             raise ModelError(f"latent_channels {self.latent_channels} is not a multiple of 4")
+        if self.grid_channels < LEAST_GRID_CHANNELS:
+            raise ModelError(f"grid_channels {self.grid_channels} is less than {LEAST_GRID_CHANNELS}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the number of the architecture."""

@@ -13,6 +13,7 @@ from imfcodec.models.structure import Chunk, Interval, Step, golden_between, gol
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import bit_price
 
+BIT_PRICE = 3.0  # of a bit, as a multiple of its nominal one: what finer golden frames cost serves later frames too
 KEY_GAIN = 1.2  # by which a key frame must be cheaper than a golden one, as it is then coded better, for many frames
 MIDDLE_SHARE = 0.7  # of what the middle of an interval is worse than its ends, how much the mean of its frames is
 
@@ -111,7 +112,7 @@ class ChunkTrial:
 
     def _price(self, step: Step) -> float:
         """Squared error of a frame that a bit is worth."""
-        return float(bit_price(self._qindices.of(step))) / next(iter(self._frames.values())).luma[0].numel()
+        return BIT_PRICE * float(bit_price(self._qindices.of(step))) / next(iter(self._frames.values())).luma[0].numel()
 
     def _leaves(self, leaves: Sequence[Interval], known: dict[int, Known], price: float) -> list[float]:
         """Squared error of the token frames of each interval, summed, plus the price of their bits.

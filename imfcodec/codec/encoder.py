@@ -68,7 +68,7 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
     return OperatingPoint(
         # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
         key=min(QINDEX_LEVELS - 1, round(place + lead + 1 / 3)),
-        quantisers=Quantisers(golden=golden, deeper=deeper, token=max(0, round(place - 75 - 1 / 3))),
+        quantisers=Quantisers(golden=golden, deeper=deeper, token=max(0, round(place - 55 - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )

@@ -49,6 +49,6 @@ class TorchMover:
         none = network.no_symbols(first)
         start = network.reference(first, still, none)
         place = torch.zeros(1, device=device)
-        token = network.encode_token(second.luma, [start], still, place, self._qindices.token)
+        token = network.find_token(second.luma, [start], still, place, self._qindices.token)
         end = network.reference(second, token, none)
         return {0: Known(still, still, start), distance: Known(token, still, end)}

@@ -177,7 +177,7 @@ class Motion(nn.Module):
         still, nothing = Token.zeros(batch, height, width, self.network.config, earlier), earlier[:0]
         anchor = _reference(earlier, nothing, nothing, nothing, nothing, nothing, canonical_field(still.u))
         qindex = torch.full((1,), QUANTISERS.token)
-        return self.network.encode_token(later, [anchor], still, torch.zeros(1), qindex)
+        return self.network.find_token(later, [anchor], still, torch.zeros(1), qindex)
 
 
 MODULES: dict[str, Callable[[ImfNetwork], nn.Module]] = {

@@ -13,7 +13,7 @@ from imfcodec.entropy.coder import RangeDecoder
 from imfcodec.light.arrays import inverse_cosine_transform, put_places, take_places, token_planes
 from imfcodec.light.model import G_STEPS, STEPS, U_STEPS, Array, LightModel
 from imfcodec.models.roles import Role, Table
-from imfcodec.models.structure import GROUP_PIXELS, Level, Step
+from imfcodec.models.structure import GROUP_PIXELS, MOTION_CHANNELS, Level, Step
 
 PASSES = 4
 PATCH_CHANNELS = 96
@@ -210,11 +210,12 @@ def _reference(known: Mapping[int, Known], position: int) -> Reference:
 
 
 def _between(side: Sequence[Known], fraction: float) -> Token:
-    if len(side) == 1:
-        return side[0].token
-    a, b = (known.token for known in side)
+    """The guess of a token. What neighbours say of their own references is nothing to go by."""
+    a, b = side[0].token, side[-1].token
     share = np.float32(fraction)
-    return Token(a.g + (b.g - a.g) * share, a.u + (b.u - a.u) * share)
+    u = a.u + (b.u - a.u) * share
+    u[:, MOTION_CHANNELS:] = 0
+    return Token(a.g + (b.g - a.g) * share, u)
 
 
 def _nothing(token: Token) -> Token:

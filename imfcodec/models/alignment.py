@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imfcodec.config import ModelConfig
-from imfcodec.models.displacement import FIELD, canonical_field, reference_displacements
+from imfcodec.models.displacement import BLEND, FIELD, canonical_field, reference_displacements, spread
 from imfcodec.models.latent_token_decoder import LatentTokenDecoder
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.nn.attention import CrossAttention, Memory, TransformerBlock
@@ -58,6 +58,22 @@ class Aligned(NamedTuple):
         return cls(picture, copies.movedim(-1, 1), features.movedim(-1, 1))
 
 
+class Moved(NamedTuple):
+    """The references' pixels where a frame needs them, and what to mix them by.
+
+    Attributes:
+        copies: moved references, one or two.
+        patches: as in `Aligned.copies`.
+        features: as in `Aligned`.
+        logits: of the first copy's weight as the gate has it, [B, 1, H / 4, W / 4]; None with one reference.
+    """
+
+    copies: list[Picture]
+    patches: Tensor
+    features: Tensor
+    logits: Tensor | None
+
+
 class ScaleAlignment(nn.Module):
     """Cross-attention and transformer blocks at one scale."""
 
@@ -89,7 +105,10 @@ class Gate(nn.Module):
         )
 
     def forward(self, copies: Tensor, features: Tensor, place: Tensor) -> Tensor:
-        """Weights [B, 1, H, W] in 0..1; `place` is [B] in 0..1, the nearer reference starts with the larger weight."""
+        """Logits [B, 1, H / 4, W / 4] of the weight, float32.
+
+        `place` is [B] in 0..1, the nearer reference starts with the larger weight.
+        """
         mean, difference = (
             (copies[:, :PATCH_CHANNELS] + copies[:, PATCH_CHANNELS:]) / 2,
             (copies[:, :PATCH_CHANNELS] - copies[:, PATCH_CHANNELS:]),
@@ -98,15 +117,15 @@ class Gate(nn.Module):
         hidden = self.enter(join(mean, difference * 3, where))
         hidden = hidden + upsample(self.aligned(features), 2)
         place = place.clamp(1e-3, 1 - 1e-3)[:, None, None, None]
-        logits = F.pixel_shuffle(self.body(hidden).float(), 2) + torch.log((1 - place) / place)
-        return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
+        return F.pixel_shuffle(self.body(hidden).float(), 2) + torch.log((1 - place) / place)
 
 
 class ImplicitMotionAlignment(nn.Module):
     """IMF_A of the paper, with a copy that moves.
 
     At 1/32 and 1/16 scale the frame's motion features query those of all references at once. The aligned features
-    f_c refine the displacement the token implies, the references' pixels are sampled there, and a gate mixes them.
+    f_c refine the displacement the token implies, the references' pixels are sampled there, and a gate mixes them. The
+    token corrects the gate: which of two states a frame shows, an eye open or closed, cannot be seen in the references.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -137,6 +156,17 @@ class ImplicitMotionAlignment(nn.Module):
             references: one or two.
             place: float [B], where it lies between two references, 0..1.
         """
+        moved = self.move(token, references, place)
+        if moved.logits is None:
+            return Aligned(moved.copies[0], moved.patches, moved.features)
+        first, second = moved.copies
+        chosen = F.interpolate(spread(token.u[:, BLEND]), scale_factor=2, mode="bilinear", align_corners=False)
+        logits = F.interpolate(moved.logits + chosen, scale_factor=4, mode="bilinear", align_corners=False)
+        picture = _mix(first, second, torch.sigmoid(logits).to(moved.patches.dtype))
+        return Aligned(picture, moved.patches, moved.features)
+
+    def move(self, token: Token, references: list[Reference], place: Tensor) -> Moved:
+        """What `forward` makes its prediction of."""
         field = canonical_field(token.u)
         m_coarse, m_fine = self.token_decoder(token)
         coarse = self.coarse(m_coarse, 32, field, references, 0)
@@ -146,10 +176,8 @@ class ImplicitMotionAlignment(nn.Module):
         moves = reference_displacements(token.u, [r.field for r in references])
         copies = [move(r.picture, d + o) for r, d, o in zip(references, moves, offsets.split(2, 1), strict=False)]
         patches = join(to_patches(copies[0]), to_patches(copies[-1]))
-        if len(copies) == 1:
-            return Aligned(copies[0], patches, features)
-        weight = self.gate(patches, features, place).to(patches.dtype)
-        return Aligned(_mix(copies[0], copies[1], weight), patches, features)
+        logits = self.gate(patches, features, place) if len(copies) > 1 else None
+        return Moved(copies, patches, features, logits)
 
 
 def _mix(first: Picture, second: Picture, weight: Tensor) -> Picture:

@@ -4,13 +4,18 @@ Place p of the frame and place p' of a reference show the same thing when p + d_
 group has d_r = 0. The fields live at 1/8 scale, in luma pixels.
 """
 
+import functools
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imfcodec.nn.cosine import inverse_cosine_transform
 from imfcodec.nn.picture import sample
 
 GRID = 32  # luma pixels per local token
 FIELD = 8  # luma pixels per place of a displacement field
+BLEND = slice(4, 5)  # the channel of u that says which of two references each place is taken from
 
 
 def canonical_field(u: Tensor) -> Tensor:
@@ -21,6 +26,27 @@ def canonical_field(u: Tensor) -> Tensor:
 def spread(grid: Tensor) -> Tensor:
     """From the token grid [B, C, H / 32, W / 32] to that of the fields, [B, C, H / 8, W / 8], float32: bicubic."""
     return F.interpolate(grid.float(), scale_factor=GRID // FIELD, mode="bicubic", align_corners=False)
+
+
+@functools.lru_cache
+def waves(places: int, cell: int, device: torch.device) -> Tensor:
+    """What each frequency along an axis of the token grid adds to samples, one each `cell` luma pixels.
+
+    Samples are those of `spread`, bilinear between its places.
+
+    Returns:
+        [places * 32 / cell, places], float32.
+    """
+    with torch.inference_mode(False):
+        each = inverse_cosine_transform(torch.eye(places, device=device)[:, None, None])
+        field = spread(each.expand(-1, 1, places, -1))
+        dense = F.interpolate(field, size=(1, places * GRID // cell), mode="bilinear", align_corners=False)
+        return dense[:, 0, 0].t().contiguous()
+
+
+def both_sides(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """down.t() @ x @ across, as products of two matrices each: batched ones are slow."""
+    return ((x @ across).transpose(2, 3) @ down).transpose(2, 3)
 
 
 def reference_displacements(u: Tensor, fields: list[Tensor]) -> list[Tensor]:

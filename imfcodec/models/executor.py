@@ -16,7 +16,7 @@ from imfcodec.models.alignment import Aligned, Reference
 from imfcodec.models.coding import Condition, Role, SymbolCoder
 from imfcodec.models.latent_token_encoder import Token
 from imfcodec.models.network import ImfNetwork
-from imfcodec.models.structure import GROUP_PIXELS, Level, Step
+from imfcodec.models.structure import GROUP_PIXELS, MOTION_CHANNELS, Level, Step
 from imfcodec.models.token_prior import TokenContext
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import QINDEX_LEVELS
@@ -284,10 +284,11 @@ def _reference(known: Mapping[int, Known], position: int) -> Reference:
 
 
 def _between(sides: list[Known], fraction: float) -> Token:
-    if len(sides) == 1:
-        return sides[0].token
-    a, b = (side.token for side in sides)
-    return Token(torch.lerp(a.g, b.g, fraction), torch.lerp(a.u, b.u, fraction))
+    """The guess of a token. What neighbours say of their own references is nothing to go by."""
+    a, b = sides[0].token, sides[-1].token
+    motion = torch.lerp(a.u[:, :MOTION_CHANNELS], b.u[:, :MOTION_CHANNELS], fraction)
+    u = torch.cat([motion, torch.zeros_like(a.u[:, MOTION_CHANNELS:])], 1)
+    return Token(torch.lerp(a.g, b.g, fraction), u)
 
 
 def _pick(token: Token, part: slice) -> Token:

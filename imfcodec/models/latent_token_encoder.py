@@ -19,7 +19,8 @@ class Token(NamedTuple):
     Attributes:
         g: float [B, D_g], the global part.
         u: float [B, D_u, H / 32, W / 32], the local part; channels 0-1 displace the frame to the group's anchor,
-           channels 2-3 correct the displacement to the second reference, both (x, y) in luma pixels.
+           channels 2-3 correct the displacement to the second reference, both (x, y) in luma pixels; channel 4 is
+           added to the logits of the weight of the first of two references.
     """
 
     g: Tensor

@@ -5,15 +5,21 @@ from torch import Tensor, nn
 
 from imfcodec.config import ModelConfig
 from imfcodec.models.alignment import Aligned, ImplicitMotionAlignment, Reference
+from imfcodec.models.blending import find_blend
 from imfcodec.models.coding import Condition, SymbolCoder
 from imfcodec.models.dense_feature_encoder import DenseFeatureEncoder, ReferenceFeatures
+from imfcodec.models.displacement import BLEND
 from imfcodec.models.frame_decoder import FrameDecoder, ReferenceDecoder, in_range
 from imfcodec.models.latent_prior import LatentContext, LatentPrior
 from imfcodec.models.latent_token_encoder import LatentTokenEncoder, Token
+from imfcodec.models.registration import economise
+from imfcodec.models.structure import MOTION_CHANNELS
 from imfcodec.models.token_prior import TokenContext, TokenPrior
 from imfcodec.nn.blocks import space_to_depth
 from imfcodec.nn.picture import Picture, to_patches
-from imfcodec.nn.quantize import qindex_fraction
+from imfcodec.nn.quantize import bit_price, qindex_fraction
+
+MOTION_PRICE = 2.0  # of a bit in motion, as a multiple of that in y, which mends what motion misses
 
 
 class ImfNetwork(nn.Module):
@@ -31,14 +37,33 @@ class ImfNetwork(nn.Module):
         self.latent_prior = LatentPrior(config)
         self.token_prior = TokenPrior(config)
 
+    def find_token(
+        self, luma: Tensor, references: list[Reference], guess: Token, place: Tensor, qindex: Tensor
+    ) -> Token:
+        """E_T: the frame's token, whatever it costs. `qindex` is [B] in 0..255; the other arguments as in E_T."""
+        step = self.token_prior.u_steps(qindex_fraction(qindex))[:, :MOTION_CHANNELS].mean(1)
+        lumas, fields = [r.picture.luma for r in references], [r.field for r in references]
+        return self.latent_token_encoder(luma, lumas, fields, guess, place, step)
+
     def encode_token(
         self, luma: Tensor, references: list[Reference], guess: Token, place: Tensor, qindex: Tensor
     ) -> Token:
-        """E_T: the frame's token. `qindex` is [B] in 0..255; the other arguments as in E_T."""
-        step = self.token_prior.u_steps(qindex_fraction(qindex))[:, :2].mean(1)
-        return self.latent_token_encoder(
-            luma, [r.picture.luma for r in references], [r.field for r in references], guess, place, step
-        )
+        """The token that is to be coded: that of E_T as far as it is worth its bits, and what mixes two references."""
+        token = self.find_token(luma, references, guess, place, qindex)
+        steps, price = self.token_prior.u_steps(qindex_fraction(qindex)).detach(), bit_price(qindex)
+        lumas, fields = [r.picture.luma for r in references], [r.field for r in references]
+        motion, rest = token.u[:, :MOTION_CHANNELS], token.u[:, MOTION_CHANNELS:]
+        cheap = economise(luma, lumas, fields, token.u, guess.u, steps[:, :MOTION_CHANNELS], MOTION_PRICE * price)
+        motion = motion + (cheap - motion).detach()  # E_T learns as if nothing had been taken off
+        token = Token(token.g, torch.cat([motion, rest], 1))
+        if len(references) == 1:
+            return token
+        with torch.no_grad():
+            moved = self.alignment.move(token, references, place)
+        assert moved.logits is not None, "two references are mixed"
+        first, second = moved.copies
+        blend = find_blend(luma, first, second, moved.logits, steps[:, BLEND].mean(1), price)
+        return Token(token.g, torch.cat([token.u[:, : BLEND.start], blend, token.u[:, BLEND.stop :]], 1))
 
     def code_token(self, coder: SymbolCoder, context: TokenContext, token: Token | None) -> tuple[Token, Token]:
         """Code a token (None when decoding): the decoded token and its symbols."""

@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imfcodec.models.displacement import FIELD, GRID, reference_displacements, spread
+from imfcodec.models.displacement import FIELD, GRID, both_sides, reference_displacements, spread, waves
 from imfcodec.nn.cosine import cosine_transform, inverse_cosine_transform
 from imfcodec.nn.picture import sample
+from imfcodec.nn.quantize import SYMBOL_BITS
+from imfcodec.nn.sparse import sparse_descent
 
 CELLS = ((8, 2), (4, 2), (2, 2), (1, 1))  # luma pixels per sample, coarse to fine, and steps there
 REACH = 5  # cells of SEARCH_CELL luma pixels, both ways
@@ -25,6 +27,10 @@ ITERATIONS = 3  # of conjugate gradients
 DAMPING = 1e-5
 ROBUST = 0.3  # residuals (of 0..1 samples) well above this count linearly, not squared
 TINY = 1e-20
+ECONOMY_CELL = 2  # luma pixels per sample where displacements are weighed against their bits
+ECONOMY_STEPS = 30
+POWER_STEPS = 8
+POWER_MARGIN = 1.3  # by which so few steps may fall short
 
 
 @torch.no_grad()
@@ -53,6 +59,49 @@ def register(luma: Tensor, references: list[Tensor], fields: list[Tensor], guess
                 u = torch.cat([u[:, :2] + step, u[:, 2:]], 1)
                 moves = moves + spread(step).repeat(len(references), 1, 1, 1)
         return u
+
+
+@torch.no_grad()
+def economise(
+    luma: Tensor,
+    references: list[Tensor],
+    fields: list[Tensor],
+    u: Tensor,
+    guess: Tensor,
+    step: Tensor,
+    bit_price: Tensor,
+) -> Tensor:
+    """The displacement of local tokens, as far as it is worth its bits.
+
+    Around the displacement given, squared error is a quadratic function of the coefficients that are coded; what is
+    found is where it is least together with what symbols cost.
+
+    Args:
+        luma, references, fields, guess: as in `register`.
+        u: local tokens [B, D, H / 32, W / 32].
+        step: [B, 2] quantisation steps of the displacement, luma pixels.
+        bit_price: [B] squared error, summed over pixels, that a bit is worth.
+    Returns:
+        [B, 2, H / 32, W / 32], luma pixels.
+    """
+    with torch.autocast(luma.device.type, enabled=False):
+        scales = _pyramid(torch.cat([luma, *references]))
+        target, small = scales[ECONOMY_CELL].tensor_split([len(luma)])
+        moves = torch.cat(reference_displacements(u, fields))
+        error, curvature = _linearised(ECONOMY_CELL, target, small, moves)
+        there = cosine_transform((u - guess)[:, :2])
+        rate = 1 / (_largest_curvature(curvature, there) + TINY)
+        price = SYMBOL_BITS / step[:, :, None, None] * (bit_price / ECONOMY_CELL**2)[:, None, None, None] / 2
+        found = sparse_descent(lambda x: error - curvature(x - there), there, rate, price, ECONOMY_STEPS)
+        return guess[:, :2] + inverse_cosine_transform(found)
+
+
+def _largest_curvature(curvature: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    """About the largest eigenvalue, [B, 1, 1, 1], by power iteration."""
+    x = torch.ones_like(like)
+    for _ in range(POWER_STEPS):
+        x = curvature(x / (_dot(x, x).sqrt() + TINY))
+    return POWER_MARGIN * _dot(x, x).sqrt()
 
 
 def _pyramid(planes: Tensor) -> dict[int, Tensor]:
@@ -92,34 +141,48 @@ def _gauss_newton_step(
     """
     height, width = deviation.shape[-2:]
     hold = pull[:, None, None, None] / cell**2 * _frequencies(height, width, target.device)
+    error, curvature = _linearised(cell, target, references, moves)
+
+    def normal(x: Tensor) -> Tensor:
+        return curvature(x) + (hold + DAMPING) * x
+
+    step = _conjugate_gradients(normal, error - hold * cosine_transform(deviation))
+    return inverse_cosine_transform(step).clamp(-2 * cell, 2 * cell)
+
+
+def _linearised(
+    cell: int, target: Tensor, references: Tensor, moves: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What is left of the frame, as a function of the displacement's coefficients x [B, 2, H / 32, W / 32].
+
+    Arguments are as in `_gauss_newton_step`.
+
+    Returns:
+        b and A of the sum of squares, x' A x - 2 b' x and a constant.
+    """
+    height, width = (size * cell // GRID for size in target.shape[-2:])
     field = F.interpolate(moves, size=target.shape[-2:], mode="bilinear", align_corners=False)
     moved = sample(references, field / cell)
     slope = _gradient(moved, cell)
     residual = target.repeat(len(moved) // len(target), 1, 1, 1) - moved
     trusted = slope / (1 + residual.abs() / ROBUST)
     bases = _bases(height, width, cell, target.device)
-    error = _both_sides(_sum_of(trusted * residual, len(target)), *bases)
+    error = both_sides(_sum_of(trusted * residual, len(target)), *bases)
     # How the error turns is needed only about as finely as displacements vary.
     products = _sum_of(trusted[:, None] * slope[:, :, None], len(target)).flatten(1, 2)
     products = F.avg_pool2d(products, FIELD // cell).unflatten(1, (2, 2)) * (FIELD // cell) ** 2
     down, across = _bases(height, width, FIELD, target.device)
 
-    def normal(x: Tensor) -> Tensor:
-        dense = _both_sides(x, down.t(), across.t())
-        return _both_sides((products * dense[:, None]).sum(2), down, across) + (hold + DAMPING) * x
+    def curvature(x: Tensor) -> Tensor:
+        dense = both_sides(x, down.t(), across.t())
+        return both_sides((products * dense[:, None]).sum(2), down, across)
 
-    step = _conjugate_gradients(normal, error - hold * cosine_transform(deviation))
-    return inverse_cosine_transform(step).clamp(-2 * cell, 2 * cell)
+    return error, curvature
 
 
 def _sum_of(x: Tensor, batch: int) -> Tensor:
     """Sum over references, [R * B, ...] -> [B, ...]."""
     return x if len(x) == batch else x.unflatten(0, (-1, batch)).sum(0)
-
-
-def _both_sides(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """down.t() @ x @ across, as products of two matrices each: batched ones are slow."""
-    return ((x @ across).transpose(2, 3) @ down).transpose(2, 3)
 
 
 def _conjugate_gradients(operator: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
@@ -148,17 +211,7 @@ def _gradient(picture: Tensor, cell: int) -> Tensor:
 
 
 def _bases(height: int, width: int, cell: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    return _basis(height, cell, device), _basis(width, cell, device)
-
-
-@functools.lru_cache
-def _basis(places: int, cell: int, device: torch.device) -> Tensor:
-    """What each frequency along an axis adds to the displacement of its samples, [places * 32 / cell, places]."""
-    with torch.inference_mode(False):
-        waves = inverse_cosine_transform(torch.eye(places, device=device)[:, None, None])
-        field = spread(waves.expand(-1, 1, places, -1))
-        dense = F.interpolate(field, size=(1, places * GRID // cell), mode="bilinear", align_corners=False)
-        return dense[:, 0, 0].t().contiguous()
+    return waves(height, cell, device), waves(width, cell, device)
 
 
 @functools.lru_cache

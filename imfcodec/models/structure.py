@@ -16,6 +16,10 @@ GROUP_PIXELS = 8 * 256 * 256
 """Luma pixels that go through the network at a time. The golden frames of a level are coded in groups of so many, at
 least one: part of the format."""
 
+MOTION_CHANNELS = 2
+"""The first channels of u displace a frame to the anchor, so neighbours in time tell about them; what the others say
+concerns the frame's own references."""
+
 Interval = tuple[int, int]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 QINDEX_LEVELS = 256  # quantiser indices a stream can name
 COARSEST, FINEST = 2.0, 0.02  # nominal steps at quantiser index 0 and 255
 MIN_STEP, MAX_STEP = 0.004, 8.0
+SYMBOL_BITS = 4.0  # about what one more step of a token's coefficient costs, where most are zero
 
 WEIGHT_UNIT = 64.0  # integer networks: weights are multiples of 1/64 within +-127/64,
 ACTIVATION_UNIT = 16.0  # activations multiples of 1/16 within 0..127/16,

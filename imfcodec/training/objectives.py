@@ -156,7 +156,7 @@ class JointObjective:
     qindices: tuple[int, int] = (20, 245)
     key_lead: int = 40
     deeper: tuple[int, int] = (0, 20)
-    token_lag: tuple[int, int] = (50, 90)
+    token_lag: tuple[int, int] = (35, 75)
     lead_share: float = 0.5
     low_delay_share: float = 0.15
     token_weight: float = 2.0

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from imfcodec.models.displacement import canonical_field, reference_displacements
-from imfcodec.models.registration import register
+from imfcodec.models.registration import economise, register
+from imfcodec.nn.cosine import cosine_transform
 from imfcodec.nn.picture import Picture, move
 
 
@@ -70,3 +71,28 @@ def test_pull_holds_to_the_guess():
     free = register(frame, [reference], [still], guess, torch.zeros(1))
     held = register(frame, [reference], [still], guess, torch.full((1,), 1e3))
     assert held.abs().mean() < free.abs().mean() / 10
+
+
+def shifted() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A frame, its reference, and a local token that says how it moved and wrongly more."""
+    reference = texture()
+    u = torch.zeros(1, 8, 4, 4)
+    u[:, 0] = 5.0
+    return torch.roll(reference, -5, 3), reference, u + 0.05 * torch.randn_like(u)
+
+
+def economised(price: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is left of a token, and the token."""
+    frame, reference, u = shifted()
+    arguments = frame, [reference], [torch.zeros(1, 2, 16, 16)], u, torch.zeros_like(u)
+    return economise(*arguments, torch.ones(1, 2), torch.full((1,), price)), u
+
+
+def test_motion_that_is_worth_its_bits_stays():
+    kept, u = economised(1e-3)
+    assert torch.allclose(kept, u[:, :2], atol=0.6)
+    assert cosine_transform(kept).count_nonzero() < cosine_transform(u[:, :2]).count_nonzero()
+
+
+def test_motion_that_is_not_worth_its_bits_goes():
+    assert not economised(1e6)[0].any()

@@ -9,6 +9,7 @@ import { GOLDEN, KEY } from "./plan.mjs";
 const PLACES = [[0, 0], [1, 1], [0, 1], [1, 0]];
 const PASSES = 4;
 const PATCH_CHANNELS = 96;
+const MOTION_CHANNELS = 2; // of u; what the others say concerns a frame's own references
 
 /** Decodes the packets of one stream, in order; a group may be entered at any KEY packet. */
 export class PictureDecoder {
@@ -65,6 +66,7 @@ export class PictureDecoder {
   token({ step, qindex, u, g }, known) {
     const [first, second] = step.neighbours.map((position) => known.get(position).token);
     const guess = (part) => first[part].map((a, i) => (second ? a + (second[part][i] - a) * step.share : a));
+    const motion = guess("u").fill(0, (MOTION_CHANNELS * u.length) / this.config.grid_channels);
     const scaled = (values, name) => {
       const [channels, places] = [this.steps.get(name).shape[1], values.length / this.steps.get(name).shape[1]];
       const sizes = this.steps.get(name).values.subarray(qindex * channels, (qindex + 1) * channels);
@@ -72,7 +74,7 @@ export class PictureDecoder {
     };
     const moved = inverseCosineTransform(scaled(u, "steps.u"), this.height / 32, this.width / 32);
     const added = scaled(g, "steps.g");
-    return { token: { g: guess("g").map((a, i) => a + added[i]), u: guess("u").map((a, i) => a + moved[i]) } };
+    return { token: { g: guess("g").map((a, i) => a + added[i]), u: motion.map((a, i) => a + moved[i]) } };
   }
 
   /** Decode y of a golden frame whose token is known. */
