@@ -62,13 +62,15 @@ def operating_point(settings: EncoderSettings) -> OperatingPoint:
     golden = round(place)
     # Where nearly all frames are golden, few others gain by a finer one: towards the top they become alike.
     deeper = round(16 - max(0.0, settings.quality - 40) / 5)
+    # Token frames say which reference shows what, which takes fine steps; at low rates they had better say little.
+    lag = 75 - min(20.0, max(0.0, settings.quality - 25) * 0.8)
     adaptive = settings.structure == "offline" and settings.golden_interval is None
     # A key frame in the place of a golden frame serves as few frames as that.
     lead = 0 if settings.resilience and settings.structure == "low-delay" else 40
     return OperatingPoint(
         # Thirds apart, so that not all of them change at once: the dial has finer steps than its indices.
         key=min(QINDEX_LEVELS - 1, round(place + lead + 1 / 3)),
-        quantisers=Quantisers(golden=golden, deeper=deeper, token=max(0, round(place - 55 - 1 / 3))),
+        quantisers=Quantisers(golden=golden, deeper=deeper, token=max(0, round(place - lag - 1 / 3))),
         interval=settings.golden_interval or (MAX_CHUNK_FRAMES if adaptive else _low_delay_interval(settings.quality)),
         split=adaptive,
     )

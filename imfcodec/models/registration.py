@@ -29,8 +29,8 @@ ROBUST = 0.3  # residuals (of 0..1 samples) well above this count linearly, not 
 TINY = 1e-20
 ECONOMY_CELL = 2  # luma pixels per sample where displacements are weighed against their bits
 ECONOMY_STEPS = 30
-POWER_STEPS = 8
-POWER_MARGIN = 1.3  # by which so few steps may fall short
+POWER_STEPS = 10
+POWER_MARGIN = 1.5  # by which so few steps may fall short
 
 
 @torch.no_grad()
@@ -90,15 +90,22 @@ def economise(
         moves = torch.cat(reference_displacements(u, fields))
         error, curvature = _linearised(ECONOMY_CELL, target, small, moves)
         there = cosine_transform((u - guess)[:, :2])
-        rate = 1 / (_largest_curvature(curvature, there) + TINY)
+        rate = 1 / (_largest_curvature(curvature, error) + TINY)
         price = SYMBOL_BITS / step[:, :, None, None] * (bit_price / ECONOMY_CELL**2)[:, None, None, None] / 2
         found = sparse_descent(lambda x: error - curvature(x - there), there, rate, price, ECONOMY_STEPS)
+
+        def cost(x: Tensor) -> Tensor:
+            return _dot(x - there, curvature(x - there) - 2 * error) + 2 * _dot(price, x.abs())
+
+        # The rate of descent rests on an estimate; whatever becomes of it, nothing gets dearer.
+        for other in (torch.zeros_like(there), there):
+            found = torch.where(cost(found) <= cost(other), found, other)
         return guess[:, :2] + inverse_cosine_transform(found)
 
 
-def _largest_curvature(curvature: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+def _largest_curvature(curvature: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     """About the largest eigenvalue, [B, 1, 1, 1], by power iteration."""
-    x = torch.ones_like(like)
+    x = start
     for _ in range(POWER_STEPS):
         x = curvature(x / (_dot(x, x).sqrt() + TINY))
     return POWER_MARGIN * _dot(x, x).sqrt()
