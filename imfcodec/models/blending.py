@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imfcodec.models.displacement import GRID, both_sides, waves
+from imfcodec.models.displacement import GRID, bases, both_sides
 from imfcodec.nn.cosine import inverse_cosine_transform
 from imfcodec.nn.picture import Picture
 from imfcodec.nn.quantize import SYMBOL_BITS
@@ -40,7 +40,7 @@ def find_blend(
         curve = F.avg_pool2d(difference.square(), CELL) * scale
         slope = F.avg_pool2d(difference * (luma - second.luma), CELL) * scale
         height, width = (size // GRID for size in luma.shape[-2:])
-        down, across = waves(height, CELL, luma.device), waves(width, CELL, luma.device)
+        down, across = bases(height, width, CELL, luma.device)
 
         def downhill(x: Tensor) -> Tensor:
             weight = torch.sigmoid(logits + both_sides(x, down.t(), across.t()))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imfcodec.models.structure import MOTION_CHANNELS
 from imfcodec.nn.cosine import inverse_cosine_transform
 from imfcodec.nn.picture import sample
 
@@ -20,7 +21,7 @@ BLEND = slice(4, 5)  # the channel of u that says which of two references each p
 
 def canonical_field(u: Tensor) -> Tensor:
     """d_c [B, 2, H / 8, W / 8] of a token's local part u [B, D, H / 32, W / 32]."""
-    return spread(u[:, :2])
+    return spread(u[:, :MOTION_CHANNELS])
 
 
 def spread(grid: Tensor) -> Tensor:
@@ -28,18 +29,22 @@ def spread(grid: Tensor) -> Tensor:
     return F.interpolate(grid.float(), scale_factor=GRID // FIELD, mode="bicubic", align_corners=False)
 
 
-@functools.lru_cache
-def waves(places: int, cell: int, device: torch.device) -> Tensor:
-    """What each frequency along an axis of the token grid adds to samples, one each `cell` luma pixels.
+def bases(height: int, width: int, cell: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What each frequency along rows and along columns of the token grid adds to samples, one each `cell` luma pixels.
 
     Samples are those of `spread`, bilinear between its places.
 
     Returns:
-        [places * 32 / cell, places], float32.
+        [height * 32 / cell, height] and [width * 32 / cell, width], float32.
     """
+    return _basis(height, cell, device), _basis(width, cell, device)
+
+
+@functools.lru_cache
+def _basis(places: int, cell: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        each = inverse_cosine_transform(torch.eye(places, device=device)[:, None, None])
-        field = spread(each.expand(-1, 1, places, -1))
+        waves = inverse_cosine_transform(torch.eye(places, device=device)[:, None, None])
+        field = spread(waves.expand(-1, 1, places, -1))
         dense = F.interpolate(field, size=(1, places * GRID // cell), mode="bilinear", align_corners=False)
         return dense[:, 0, 0].t().contiguous()
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imfcodec.models.displacement import FIELD, GRID, both_sides, reference_displacements, spread, waves
+from imfcodec.models.displacement import FIELD, GRID, bases, both_sides, reference_displacements, spread
 from imfcodec.nn.cosine import cosine_transform, inverse_cosine_transform
 from imfcodec.nn.picture import sample
 from imfcodec.nn.quantize import SYMBOL_BITS
@@ -85,8 +85,7 @@ def economise(
         [B, 2, H / 32, W / 32], luma pixels.
     """
     with torch.autocast(luma.device.type, enabled=False):
-        scales = _pyramid(torch.cat([luma, *references]))
-        target, small = scales[ECONOMY_CELL].tensor_split([len(luma)])
+        target, small = F.avg_pool2d(torch.cat([luma, *references]), ECONOMY_CELL).tensor_split([len(luma)])
         moves = torch.cat(reference_displacements(u, fields))
         error, curvature = _linearised(ECONOMY_CELL, target, small, moves)
         there = cosine_transform((u - guess)[:, :2])
@@ -173,12 +172,11 @@ def _linearised(
     slope = _gradient(moved, cell)
     residual = target.repeat(len(moved) // len(target), 1, 1, 1) - moved
     trusted = slope / (1 + residual.abs() / ROBUST)
-    bases = _bases(height, width, cell, target.device)
-    error = both_sides(_sum_of(trusted * residual, len(target)), *bases)
+    error = both_sides(_sum_of(trusted * residual, len(target)), *bases(height, width, cell, target.device))
     # How the error turns is needed only about as finely as displacements vary.
     products = _sum_of(trusted[:, None] * slope[:, :, None], len(target)).flatten(1, 2)
     products = F.avg_pool2d(products, FIELD // cell).unflatten(1, (2, 2)) * (FIELD // cell) ** 2
-    down, across = _bases(height, width, FIELD, target.device)
+    down, across = bases(height, width, FIELD, target.device)
 
     def curvature(x: Tensor) -> Tensor:
         dense = both_sides(x, down.t(), across.t())
@@ -215,10 +213,6 @@ def _gradient(picture: Tensor, cell: int) -> Tensor:
     x = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     y = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     return torch.cat([x, y], 1) / (2 * cell)
-
-
-def _bases(height: int, width: int, cell: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    return waves(height, cell, device), waves(width, cell, device)
 
 
 @functools.lru_cache
