@@ -103,7 +103,7 @@ def test_steps_of_a_level_do_not_mix_up_samples(network, originals):
         pictures = list(executor.render(tokens, known, row))
         (alone,) = executor.render(tokens[1:], known, row)
     assert (pictures[1].luma - alone.luma).abs().max() < 1.5 / 255
-    assert (pictures[0].luma - alone.luma).abs().max() > 0.1
+    assert (pictures[0].luma - alone.luma).abs().max() > 15 / 255  # another frame, by far
 
 
 def test_an_observer_is_told_of_every_step_once(network, originals):
